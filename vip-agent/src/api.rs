@@ -1,0 +1,174 @@
+//! The control API: what the daemon answers over its Unix socket, and `--json` prints.
+//!
+//! `GET /v1/status` → [`Status`]; `POST /v1/instances/{name}/switchover` with [`SwitchoverRequest`]
+//! → [`SwitchoverReply`]; anything that goes wrong → [`ErrorReply`] with a 4xx or 5xx status.
+//! Fields are only ever added within `v1`.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+/// Everything `vip-agent status` shows.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Status {
+    /// Name of the node.
+    pub node: String,
+    /// Address its adverts come from.
+    pub address: IpAddr,
+    /// Version of the agent.
+    pub version: String,
+    /// Version of the map ABI.
+    pub abi: u32,
+    /// Process id of the agent.
+    pub pid: u32,
+    /// Random number of this start, in hexadecimal.
+    pub incarnation: String,
+    /// Milliseconds since the agent started.
+    pub uptime_ms: u64,
+    /// Time between adverts, in microseconds.
+    pub advert_interval_us: u64,
+    /// Whether the election runs with real-time priority.
+    pub realtime: bool,
+    /// The interfaces the program is attached to.
+    pub interfaces: Vec<InterfaceStatus>,
+    /// The instances, in the order of the configuration.
+    pub instances: Vec<InstanceStatus>,
+    /// The other nodes.
+    pub peers: Vec<PeerStatus>,
+    /// Data-plane counters by name, summed over all CPUs.
+    pub counters: std::collections::BTreeMap<String, u64>,
+    /// Counters of the advert protocol by name.
+    pub protocol: std::collections::BTreeMap<String, u64>,
+}
+
+/// An interface with the data plane on it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct InterfaceStatus {
+    /// Its name.
+    pub name: String,
+    /// Its index.
+    pub ifindex: u32,
+    /// Its MAC address.
+    pub mac: String,
+    /// `native` or `generic`.
+    pub xdp: String,
+    /// `up`, `down` or `gone`.
+    pub link: String,
+}
+
+/// One instance.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct InstanceStatus {
+    /// Its name.
+    pub name: String,
+    /// Its identifier.
+    pub vrid: u8,
+    /// Its interface.
+    pub interface: String,
+    /// `initialize`, `backup` or `active`.
+    pub state: String,
+    /// Why it is in this state, as a word (`active_down`, `preempted` …).
+    pub reason: String,
+    /// Milliseconds in this state.
+    pub since_ms: u64,
+    /// This node's priority.
+    pub priority: u8,
+    /// Epoch of the last claim known.
+    pub epoch: u32,
+    /// Microseconds until the lease ends, while Active.
+    pub lease_left_us: Option<u64>,
+    /// Address of the Active node, if known.
+    pub active: Option<IpAddr>,
+    /// Whether a switchover keeps this node from preempting.
+    pub held: bool,
+    /// Each VIP with what was accepted for it.
+    pub vips: Vec<VipStatus>,
+    /// `local` or `l2`.
+    pub steering: String,
+    /// The backends in order of preference; empty for `local`.
+    pub backends: Vec<BackendStatus>,
+}
+
+/// One VIP.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct VipStatus {
+    /// The address.
+    pub address: IpAddr,
+    /// Packets accepted for it.
+    pub packets: u64,
+    /// Bytes accepted for it.
+    pub bytes: u64,
+}
+
+/// One backend.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct BackendStatus {
+    /// Its name.
+    pub name: String,
+    /// Its own address.
+    pub address: IpAddr,
+    /// Whether it is healthy.
+    pub healthy: bool,
+    /// Whether it gets the packets.
+    pub active: bool,
+    /// Its MAC address, if resolved.
+    pub mac: Option<String>,
+    /// Result of the last check, as a phrase.
+    pub last_check: String,
+    /// Packets sent to it.
+    pub packets: u64,
+    /// Bytes sent to it.
+    pub bytes: u64,
+}
+
+/// Another node.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PeerStatus {
+    /// Its address.
+    pub address: IpAddr,
+    /// Whether it was heard within its down interval.
+    pub alive: bool,
+    /// Milliseconds since it was last heard; `null`: never.
+    pub last_heard_ms: Option<f64>,
+    /// Adverts accepted from it.
+    pub adverts: u64,
+    /// What it says of the instances.
+    pub instances: Vec<PeerInstance>,
+}
+
+/// What a peer says of one instance.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PeerInstance {
+    /// Identifier of the instance.
+    pub vrid: u8,
+    /// Its state there.
+    pub state: String,
+    /// The peer's priority; 0: it is leaving.
+    pub priority: u8,
+    /// The epoch it knows.
+    pub epoch: u32,
+}
+
+/// Body of a switchover request.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct SwitchoverRequest {
+    /// The node to hand over to; absent: the best one alive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<IpAddr>,
+}
+
+/// Answer to a switchover request, sent once the successor was heard to be Active.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SwitchoverReply {
+    /// The node that is Active now.
+    pub active: IpAddr,
+    /// Milliseconds from the release here to the successor's first advert as Active.
+    pub took_ms: f64,
+}
+
+/// What went wrong, for a person.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ErrorReply {
+    /// What was wrong and what to do.
+    pub error: String,
+}

@@ -1,0 +1,16 @@
+//! `aya::Pod` for the map types: the only unsafe code of this crate.
+#![expect(unsafe_code, reason = "aya::Pod is an unsafe marker trait")]
+
+use super::{BackendEntry, InstanceSlot, ServiceSlot, Stats, VipEntry};
+
+// SAFETY: `bytemuck::Pod` (derived) proves what `aya::Pod` asks for: any bit pattern is valid and
+// there is no padding.
+unsafe impl aya::Pod for VipEntry {}
+// SAFETY: as for `VipEntry`.
+unsafe impl aya::Pod for InstanceSlot {}
+// SAFETY: as for `VipEntry`.
+unsafe impl aya::Pod for ServiceSlot {}
+// SAFETY: as for `VipEntry`.
+unsafe impl aya::Pod for BackendEntry {}
+// SAFETY: as for `VipEntry`.
+unsafe impl aya::Pod for Stats {}

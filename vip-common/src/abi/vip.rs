@@ -1,0 +1,25 @@
+//! What the data plane knows of one virtual IP address.
+
+use bytemuck::{Pod, Zeroable};
+
+/// Key of `VIPS_V4`: the address in network byte order.
+pub type VipKeyV4 = [u8; 4];
+
+/// Key of `VIPS_V6`: the address in network byte order.
+pub type VipKeyV6 = [u8; 16];
+
+/// Value of `VIPS_V4` and `VIPS_V6`. Written when the configuration is applied, never at failover.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+pub struct VipEntry {
+    /// Index into `INSTANCES`: whose lease decides about this address.
+    pub instance: u32,
+    /// Index into `SERVICES`: where packets for this address go.
+    pub service: u32,
+    /// Index into `VIP_STATS`.
+    pub stats: u32,
+    /// Zero; room for per-VIP flags.
+    pub reserved: u32,
+}
+
+const _: () = assert!(size_of::<VipEntry>() == 16);

@@ -1,0 +1,1 @@
+//! Packet headers and the in-place rewrites of the data plane.
