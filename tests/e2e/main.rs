@@ -1,0 +1,3 @@
+//! End-to-end tests: real programs on real (virtual) wires. They need root; without it they fail.
+
+mod lab_itself;

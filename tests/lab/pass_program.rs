@@ -1,0 +1,108 @@
+//! The do-nothing XDP program for the far ends of veth pairs.
+//!
+//! `XDP_TX` out of a veth interface stalls after 256 frames unless the peer has an XDP program too.
+//! Two instructions, loaded with bare bpf(2) calls: no object file, no compiler.
+
+use std::ffi::CString;
+use std::fs;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+/// `r0 = XDP_PASS; exit` in the kernel's 8-byte instruction format.
+const PROGRAM: [u64; 2] = [0x0000_0002_0000_00b7, 0x95];
+/// `BPF_PROG_LOAD` of bpf(2).
+const PROG_LOAD: libc::c_int = 5;
+/// `BPF_OBJ_PIN` of bpf(2).
+const OBJ_PIN: libc::c_int = 6;
+/// `BPF_PROG_TYPE_XDP`.
+const TYPE_XDP: u32 = 6;
+
+/// First fields of `union bpf_attr` for `BPF_PROG_LOAD`; the rest counts as zero.
+#[repr(C)]
+struct LoadAttributes {
+    /// Kind of program.
+    prog_type: u32,
+    /// Number of instructions.
+    insn_cnt: u32,
+    /// Address of the instructions.
+    insns: u64,
+    /// Address of the licence string.
+    license: u64,
+    /// No verifier log: level, size, address.
+    log_level: u32,
+    /// See `log_level`.
+    log_size: u32,
+    /// See `log_level`.
+    log_buf: u64,
+}
+
+/// Fields of `union bpf_attr` for `BPF_OBJ_PIN`.
+#[repr(C)]
+struct PinAttributes {
+    /// Address of the path.
+    pathname: u64,
+    /// What to pin.
+    bpf_fd: u32,
+    /// No flags.
+    file_flags: u32,
+}
+
+/// Loads the program and pins it at `path` on a BPF file system, unless it is there already.
+///
+/// # Errors
+/// If the privilege or the file system is missing.
+pub fn pin(path: &Path) -> Result<()> {
+    if path.exists() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).with_context(|| {
+            format!(
+                "{}: is bpffs mounted (cargo xtask setup)?",
+                parent.display()
+            )
+        })?;
+    }
+    let license = c"Dual MIT/GPL";
+    let load = LoadAttributes {
+        prog_type: TYPE_XDP,
+        insn_cnt: 2,
+        insns: PROGRAM.as_ptr() as u64,
+        license: license.as_ptr() as u64,
+        log_level: 0,
+        log_size: 0,
+        log_buf: 0,
+    };
+    let program = bpf(PROG_LOAD, &load).context("loading the XDP_PASS program")?;
+    // SAFETY: bpf(2) has just returned this descriptor to us, and nobody else holds it.
+    let program = unsafe { OwnedFd::from_raw_fd(program) };
+    let name = CString::new(path.as_os_str().as_bytes()).context("a path without NUL")?;
+    let pin = PinAttributes {
+        pathname: name.as_ptr() as u64,
+        bpf_fd: u32::try_from(program.as_raw_fd()).context("a descriptor")?,
+        file_flags: 0,
+    };
+    bpf(OBJ_PIN, &pin).with_context(|| format!("pinning {}", path.display()))?;
+    Ok(())
+}
+
+/// One bpf(2) call; `attributes` must be a prefix of `union bpf_attr` whose addresses are valid.
+fn bpf<T>(command: libc::c_int, attributes: &T) -> std::io::Result<i32> {
+    // SAFETY: `attributes` points to `size_of::<T>()` readable bytes, and both callers in this file
+    // fill their addresses from values that outlive the call.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            command,
+            std::ptr::from_ref(attributes),
+            size_of::<T>(),
+        )
+    };
+    if result < 0 {
+        return Err(std::io::Error::last_os_error());
+    }
+    i32::try_from(result).map_err(std::io::Error::other)
+}

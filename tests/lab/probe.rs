@@ -1,0 +1,451 @@
+//! A client that asks all the time, and what it saw: losses, the longest gap, who answered.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::setpriority_process;
+
+use crate::clock::now_ns;
+use crate::host::Host;
+use crate::responder::{NICE, PORT};
+
+/// How long after the end of an interval an answer may still come before it counts as lost.
+const GRACE_NS: u64 = 100_000_000;
+
+/// Asks the echo service of one address at a fixed rate until it is dropped. Addresses are resolved
+/// by the client's own kernel.
+#[derive(Debug)]
+pub struct Probe {
+    /// Tells the thread to end.
+    stop: Arc<AtomicBool>,
+    /// What has been seen so far.
+    record: Arc<Mutex<Record>>,
+    /// Sends and receives.
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Everything a probe has seen.
+#[derive(Debug, Default)]
+struct Record {
+    /// The questions, by number.
+    sent: Vec<Sent>,
+    /// The answers in the order of arrival.
+    answers: Vec<Answer>,
+    /// Names of those who have answered.
+    names: Vec<String>,
+}
+
+/// One question.
+#[derive(Debug, Clone, Copy)]
+struct Sent {
+    /// When it was sent.
+    at_ns: u64,
+    /// How late, compared with the fixed rate: the probe's own stall.
+    late_ns: u64,
+    /// Whether the kernel refused to send it.
+    refused: bool,
+    /// Whether it was answered.
+    answered: bool,
+}
+
+/// One answer.
+#[derive(Debug, Clone, Copy)]
+struct Answer {
+    /// When it arrived.
+    at_ns: u64,
+    /// Index of the name of who sent it.
+    by: usize,
+    /// Whether the question had an answer already.
+    duplicate: bool,
+}
+
+/// What a probe saw in an interval. All times in nanoseconds of [`now_ns`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// Questions sent.
+    pub sent: u64,
+    /// Questions without an answer.
+    pub lost: u64,
+    /// Questions the client's kernel could not send (no neighbour, no carrier); also in `lost`.
+    pub refused: u64,
+    /// Second and further answers to one question.
+    pub duplicates: u64,
+    /// Longest time without an answer.
+    pub gap_ns: u64,
+    /// The last answer before that gap (or the beginning of the interval, if there was none).
+    pub gap_start_ns: u64,
+    /// The first answer after that gap (or the end of the interval, if there was none).
+    pub gap_end_ns: u64,
+    /// Who sent the last answer before the gap.
+    pub before: Option<String>,
+    /// Who sent the first answer after the gap.
+    pub after: Option<String>,
+    /// Who sent the last answer of all.
+    pub last: Option<String>,
+    /// Answers by name.
+    pub answers: BTreeMap<String, u64>,
+    /// Times at which a different one began to answer, with its name; the first answer included.
+    pub changes: Vec<(u64, String)>,
+    /// The longest the probe itself was late to send: gaps of this size mean nothing.
+    pub stall_ns: u64,
+}
+
+impl Probe {
+    /// Starts asking `target` from `host`, each `interval` (1 ms is a good one).
+    ///
+    /// # Errors
+    /// If the host cannot open a socket.
+    pub fn start(host: &Host, target: IpAddr, interval: Duration) -> Result<Self> {
+        let unspecified: SocketAddr = match target {
+            IpAddr::V4(_) => ([0; 4], 0).into(),
+            IpAddr::V6(_) => ([0_u16; 8], 0).into(),
+        };
+        let socket = host
+            .namespace()
+            .enter(|| Ok(UdpSocket::bind(unspecified)?))?;
+        socket
+            .set_nonblocking(true)
+            .context("making the probe's socket nonblocking")?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let record = Arc::new(Mutex::new(Record::default()));
+        let mut worker = Worker {
+            socket,
+            target: SocketAddr::new(target, PORT),
+            interval_ns: u64::try_from(interval.as_nanos())
+                .context("an interval")?
+                .max(1),
+            stop: stop.clone(),
+            record: record.clone(),
+        };
+        let thread = std::thread::spawn(move || worker.run());
+        Ok(Self {
+            stop,
+            record,
+            thread: Some(thread),
+        })
+    }
+
+    /// What was seen from `from_ns` to `to_ns`; waits until answers to the last question had their time.
+    #[must_use]
+    pub fn report(&self, from_ns: u64, to_ns: u64) -> Report {
+        let ready = to_ns + GRACE_NS;
+        std::thread::sleep(Duration::from_nanos(ready.saturating_sub(now_ns())));
+        self.record
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .report(from_ns, to_ns)
+    }
+
+    /// Number of answers so far.
+    #[must_use]
+    pub fn answered(&self) -> usize {
+        self.record
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .answers
+            .len()
+    }
+
+    /// Waits until someone answers.
+    ///
+    /// # Errors
+    /// If nobody does within `timeout`.
+    pub fn wait_for_answer(&self, timeout: Duration) -> Result<()> {
+        let already = self.answered();
+        crate::wait_until("an answer to the probe", timeout, || {
+            if self.answered() > already {
+                Ok(())
+            } else {
+                Err("none".to_owned())
+            }
+        })
+    }
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            // A panic in it has been printed already.
+            drop(thread.join());
+        }
+    }
+}
+
+/// The probe's thread.
+struct Worker {
+    /// Nonblocking.
+    socket: UdpSocket,
+    /// Whom to ask.
+    target: SocketAddr,
+    /// Time between questions.
+    interval_ns: u64,
+    /// Set when it is to end.
+    stop: Arc<AtomicBool>,
+    /// Where it writes.
+    record: Arc<Mutex<Record>>,
+}
+
+impl Worker {
+    /// Sends when it is time, sleeps in poll(2) in between, so that answers are stamped as they come.
+    fn run(&mut self) {
+        // Without the privilege it is only less exact.
+        setpriority_process(None, NICE).ok();
+        let mut due_ns = now_ns();
+        while !self.stop.load(Ordering::Relaxed) {
+            let now = now_ns();
+            if now >= due_ns {
+                self.ask(now, now - due_ns);
+                // After a stall go on from now: a burst of late questions would say nothing.
+                due_ns = (due_ns + self.interval_ns).max(now);
+            }
+            let left = due_ns.saturating_sub(now_ns());
+            let timeout = Timespec {
+                tv_sec: i64::try_from(left / 1_000_000_000).unwrap_or(0),
+                tv_nsec: i64::try_from(left % 1_000_000_000).unwrap_or(0),
+            };
+            let mut wanted = [PollFd::from_borrowed_fd(self.socket.as_fd(), PollFlags::IN)];
+            match poll(&mut wanted, Some(&timeout)) {
+                Ok(0) | Err(_) => {}
+                Ok(_) => self.collect(),
+            }
+        }
+    }
+
+    /// Sends one question.
+    fn ask(&self, now: u64, late_ns: u64) {
+        let mut record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = u64::try_from(record.sent.len()).unwrap_or(u64::MAX);
+        let refused = self
+            .socket
+            .send_to(&number.to_be_bytes(), self.target)
+            .is_err();
+        record.sent.push(Sent {
+            at_ns: now,
+            late_ns,
+            refused,
+            answered: false,
+        });
+    }
+
+    /// Takes all answers that are there.
+    fn collect(&self) {
+        let mut buffer = [0; 1024];
+        let mut record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            match self.socket.recv_from(&mut buffer) {
+                Ok((length, from)) if from == self.target => {
+                    record.note(now_ns(), &buffer[..length])
+                }
+                Ok(_) => {}
+                // Nothing more, or an ICMP error, which is no answer.
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+impl Record {
+    /// Notes an answer: the number of the question and the answerer's name.
+    fn note(&mut self, at_ns: u64, datagram: &[u8]) {
+        let Some((number, name)) = datagram.split_first_chunk::<8>() else {
+            return;
+        };
+        let Ok(number) = usize::try_from(u64::from_be_bytes(*number)) else {
+            return;
+        };
+        let Some(question) = self.sent.get_mut(number) else {
+            return;
+        };
+        let duplicate = std::mem::replace(&mut question.answered, true);
+        let name = String::from_utf8_lossy(name);
+        let by = self
+            .names
+            .iter()
+            .position(|known| *known == name)
+            .unwrap_or_else(|| {
+                self.names.push(name.into_owned());
+                self.names.len() - 1
+            });
+        self.answers.push(Answer {
+            at_ns,
+            by,
+            duplicate,
+        });
+    }
+
+    /// See [`Probe::report`].
+    fn report(&self, from_ns: u64, to_ns: u64) -> Report {
+        let first = self
+            .answers
+            .partition_point(|answer| answer.at_ns < from_ns);
+        let end = self.answers.partition_point(|answer| answer.at_ns < to_ns);
+        let within = &self.answers[first..end];
+        let name = |answer: &Answer| self.names[answer.by].clone();
+        let mut report = Report {
+            sent: 0,
+            lost: 0,
+            refused: 0,
+            duplicates: 0,
+            gap_ns: 0,
+            gap_start_ns: from_ns,
+            gap_end_ns: from_ns,
+            before: None,
+            after: None,
+            last: within.last().map(name),
+            answers: BTreeMap::new(),
+            changes: Vec::new(),
+            stall_ns: 0,
+        };
+        for question in self
+            .sent
+            .iter()
+            .filter(|sent| (from_ns..to_ns).contains(&sent.at_ns))
+        {
+            report.sent += 1;
+            report.lost += u64::from(!question.answered);
+            report.refused += u64::from(question.refused);
+            report.stall_ns = report.stall_ns.max(question.late_ns);
+        }
+        // A gap may have begun before the interval.
+        let mut previous = first.checked_sub(1).map(|index| &self.answers[index]);
+        for answer in within {
+            *report.answers.entry(name(answer)).or_default() += 1;
+            report.duplicates += u64::from(answer.duplicate);
+            if report
+                .changes
+                .last()
+                .is_none_or(|(_, by)| *by != self.names[answer.by])
+            {
+                report.changes.push((answer.at_ns, name(answer)));
+            }
+            let start = previous.map_or(from_ns, |answer| answer.at_ns);
+            report.widen(start, answer.at_ns, previous.map(name), Some(name(answer)));
+            previous = Some(answer);
+        }
+        let start = previous.map_or(from_ns, |answer| answer.at_ns);
+        report.widen(start, to_ns, previous.map(name), None);
+        report
+    }
+}
+
+impl Report {
+    /// Takes this gap if it is longer than the longest so far.
+    fn widen(&mut self, start: u64, end: u64, before: Option<String>, after: Option<String>) {
+        let gap = end.saturating_sub(start);
+        if gap > self.gap_ns {
+            (self.gap_ns, self.gap_start_ns, self.gap_end_ns) = (gap, start, end);
+            (self.before, self.after) = (before, after);
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    /// One line for a person.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let nobody = || "nobody".to_owned();
+        write!(
+            f,
+            "{} sent, {} lost, longest gap {} ms ({} → {}), answers {:?}, probe late by at most {} ms",
+            self.sent,
+            self.lost,
+            milliseconds(self.gap_ns),
+            self.before.clone().unwrap_or_else(nobody),
+            self.after.clone().unwrap_or_else(nobody),
+            self.answers,
+            milliseconds(self.stall_ns),
+        )
+    }
+}
+
+/// Nanoseconds as milliseconds with three digits, e.g. `12.345`.
+#[must_use]
+pub fn milliseconds(nanoseconds: u64) -> String {
+    let microseconds = nanoseconds / 1_000;
+    format!("{}.{:03}", microseconds / 1_000, microseconds % 1_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Questions each millisecond; answers as (question, arrival in ms, name).
+    fn record(questions: u64, answers: &[(u64, u64, &str)]) -> Record {
+        let mut record = Record::default();
+        for number in 0..questions {
+            let sent = Sent {
+                at_ns: number * 1_000_000,
+                late_ns: 0,
+                refused: false,
+                answered: false,
+            };
+            record.sent.push(sent);
+        }
+        for (number, at_ms, name) in answers {
+            let datagram = [&number.to_be_bytes()[..], name.as_bytes()].concat();
+            record.note(at_ms * 1_000_000, &datagram);
+        }
+        record
+    }
+
+    #[test]
+    fn a_handover_is_a_gap_between_two_names() {
+        let record = record(10, &[(0, 0, "a"), (1, 1, "a"), (8, 8, "b"), (9, 9, "b")]);
+        let report = record.report(0, 10_000_000);
+        assert_eq!((report.sent, report.lost, report.duplicates), (10, 6, 0));
+        assert_eq!(
+            (report.gap_start_ns, report.gap_end_ns),
+            (1_000_000, 8_000_000)
+        );
+        assert_eq!(report.gap_ns, 7_000_000);
+        assert_eq!(
+            (report.before.as_deref(), report.after.as_deref()),
+            (Some("a"), Some("b"))
+        );
+        assert_eq!(
+            report.changes,
+            [(0, "a".to_owned()), (8_000_000, "b".to_owned())]
+        );
+        assert_eq!(
+            report.answers,
+            BTreeMap::from([("a".to_owned(), 2), ("b".to_owned(), 2)])
+        );
+    }
+
+    #[test]
+    fn a_gap_at_the_end_has_nobody_after_it() {
+        let report = record(10, &[(0, 0, "a")]).report(0, 10_000_000);
+        assert_eq!(report.gap_ns, 10_000_000);
+        assert_eq!((report.before.as_deref(), report.after), (Some("a"), None));
+    }
+
+    #[test]
+    fn two_answers_to_one_question_are_counted() {
+        let report = record(2, &[(0, 0, "a"), (0, 1, "b"), (1, 1, "b")]).report(0, 2_000_000);
+        assert_eq!((report.lost, report.duplicates), (0, 1));
+    }
+
+    #[test]
+    fn an_interval_counts_only_its_own() {
+        let record = record(10, &[(0, 0, "a"), (5, 5, "a"), (6, 6, "a"), (9, 9, "b")]);
+        let report = record.report(5_000_000, 7_000_000);
+        assert_eq!((report.sent, report.lost), (2, 0));
+        // The gap reaches back to the last answer before the interval.
+        assert_eq!(report.gap_ns, 5_000_000);
+        assert_eq!(report.last.as_deref(), Some("a"));
+    }
+
+    #[test]
+    fn times_are_shown_in_milliseconds() {
+        assert_eq!(milliseconds(12_345_678), "12.345");
+        assert_eq!(milliseconds(999), "0.000");
+    }
+}
