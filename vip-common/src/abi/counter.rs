@@ -32,6 +32,10 @@ counters! {
     ArpNotActive = "arp_not_active",
     /// ARP request for a VIP dropped: it arrived on an interface the VIP does not live on.
     ArpOtherInterface = "arp_other_interface",
+    /// Unicast ARP request for a VIP dropped: the frame was for another station's MAC.
+    ArpOtherMac = "arp_other_mac",
+    /// ARP request for a VIP from the VIP's own MAC dropped: our announcement came back.
+    ArpOwn = "arp_own",
     /// ARP packet claiming a VIP seen while Active: another station says it has the address.
     ArpConflict = "arp_conflict",
     /// Neighbor Solicitation for a VIP answered.
@@ -40,8 +44,10 @@ counters! {
     NdNotActive = "nd_not_active",
     /// Neighbor Solicitation for a VIP dropped: it arrived on an interface the VIP does not live on.
     NdOtherInterface = "nd_other_interface",
-    /// Neighbor Solicitation for a VIP dropped: hop limit, code, length or checksum is wrong
-    /// (RFC 4861 §7.1.1).
+    /// Unicast Neighbor Solicitation for a VIP dropped: the frame was for another station's MAC.
+    NdOtherMac = "nd_other_mac",
+    /// Neighbor Solicitation for a VIP dropped: hop limit, code, length, options,
+    /// addresses or checksum are wrong (RFC 4861 §7.1.1).
     NdInvalid = "nd_invalid",
     /// Neighbor Advertisement claiming a VIP seen while Active.
     NdConflict = "nd_conflict",

@@ -1,0 +1,182 @@
+//! Every map, and the typed look-ups in them: the only place that makes pointers into map values.
+//!
+//! Names, types and sizes are those of `vip_common::abi::MAPS`. Numbers of entries here are
+//! placeholders for those that the configuration sets at load time.
+
+use core::ptr;
+
+use aya_ebpf::Global;
+use aya_ebpf::bindings::BPF_F_MMAPABLE;
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{Array, HashMap, PerCpuArray, RingBuf};
+use vip_common::abi::{
+    BackendEntry, Counter, Event, InstanceSlot, MacCell, ServiceSlot, Stats, VipEntry, VipKeyV4, VipKeyV6,
+};
+use vip_common::net::MacAddress;
+
+const SIZED_AT_LOAD: u32 = 64;
+const EVENTS_BYTES: u32 = 64 * 1024;
+
+#[map]
+static VIPS_V4: HashMap<VipKeyV4, VipEntry> = HashMap::with_max_entries(SIZED_AT_LOAD, 0);
+#[map]
+static VIPS_V6: HashMap<VipKeyV6, VipEntry> = HashMap::with_max_entries(SIZED_AT_LOAD, 0);
+#[map]
+static INSTANCES: Array<InstanceSlot> = Array::with_max_entries(SIZED_AT_LOAD, BPF_F_MMAPABLE);
+#[map]
+static SERVICES: Array<ServiceSlot> = Array::with_max_entries(SIZED_AT_LOAD, BPF_F_MMAPABLE);
+#[map]
+static BACKENDS: Array<BackendEntry> = Array::with_max_entries(SIZED_AT_LOAD, BPF_F_MMAPABLE);
+#[map]
+static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Counter::COUNT, 0);
+#[map]
+static VIP_STATS: PerCpuArray<Stats> = PerCpuArray::with_max_entries(SIZED_AT_LOAD, 0);
+#[map]
+static BACKEND_STATS: PerCpuArray<Stats> = PerCpuArray::with_max_entries(SIZED_AT_LOAD, 0);
+#[map]
+static EVENTS: RingBuf = RingBuf::with_byte_size(EVENTS_BYTES, 0);
+
+/// Resolution of the coarse clock in nanoseconds; the agent sets it at load time. The default is
+/// that of the slowest kernel clock in use (100 Hz), which is right everywhere and costs a precise
+/// reading a little more often.
+#[unsafe(no_mangle)]
+static COARSE_TICK_NS: Global<u64> = Global::new(10_000_000);
+
+/// Resolution of the coarse clock in nanoseconds.
+#[inline(always)]
+pub fn coarse_tick_ns() -> u64 {
+    COARSE_TICK_NS.load()
+}
+
+/// The VIP with this IPv4 address.
+#[inline(always)]
+pub fn vip_v4(address: &VipKeyV4) -> Option<VipEntry> {
+    // SAFETY: copied at once; the agent does not rewrite entries in use, and a torn read would still
+    // be a valid value.
+    unsafe { VIPS_V4.get(address) }.copied()
+}
+
+/// The VIP with this IPv6 address.
+#[inline(always)]
+pub fn vip_v6(address: &VipKeyV6) -> Option<VipEntry> {
+    // SAFETY: as in `vip_v4`.
+    unsafe { VIPS_V6.get(address) }.copied()
+}
+
+/// The slot of an instance. The agent stores into it at any time, so every field is read once, and
+/// each is one aligned machine word.
+#[derive(Clone, Copy)]
+pub struct Instance(*const InstanceSlot);
+
+/// The instance with this index.
+#[inline(always)]
+pub fn instance(index: u32) -> Option<Instance> {
+    INSTANCES.get_ptr(index).map(Instance)
+}
+
+impl Instance {
+    /// End of the lease on the monotonic clock, in nanoseconds.
+    #[inline(always)]
+    pub fn lease_until_ns(self) -> u64 {
+        // SAFETY: the pointer is that of an array element, which lives as long as the program; an
+        // aligned 8-byte volatile read is one load and cannot be torn.
+        unsafe { ptr::read_volatile(&raw const (*self.0).lease_until_ns) }
+    }
+
+    /// The MAC address that answers carry.
+    #[inline(always)]
+    pub fn mac(self) -> MacAddress {
+        // SAFETY: as in `lease_until_ns`; the cell is eight aligned bytes.
+        mac_of(unsafe { ptr::read_volatile((&raw const (*self.0).mac).cast::<u64>()) })
+    }
+
+    /// The interface the VIPs live on.
+    #[inline(always)]
+    pub fn ifindex(self) -> u32 {
+        // SAFETY: as in `lease_until_ns`.
+        unsafe { ptr::read_volatile(&raw const (*self.0).ifindex) }
+    }
+}
+
+/// Where packets of the service with this index go: both halves from one load.
+#[inline(always)]
+pub fn service(index: u32) -> Option<ServiceSlot> {
+    let slot = SERVICES.get_ptr(index)?;
+    // SAFETY: the pointer is that of an array element of eight aligned bytes; reading them as one
+    // number is one load, and `ServiceSlot` is two numbers side by side.
+    Some(unsafe {
+        core::mem::transmute::<u64, ServiceSlot>(ptr::read_volatile(slot.cast::<u64>()))
+    })
+}
+
+/// How frames reach one backend. Its cells are read one after the other; between two of them the
+/// agent may have written, which is harmless because it never changes an entry that is in use other
+/// than by resolving a new address.
+#[derive(Clone, Copy)]
+pub struct Backend {
+    /// Destination MAC address; all zero while it is not known.
+    pub destination: MacCell,
+    /// Source MAC address.
+    pub source: MacCell,
+    /// The interface behind which the backend is.
+    pub ifindex: u32,
+}
+
+/// The backend with this index.
+#[inline(always)]
+pub fn backend(index: u32) -> Option<Backend> {
+    let entry = BACKENDS.get_ptr(index)?;
+    // SAFETY: as in `Instance`.
+    unsafe {
+        Some(Backend {
+            destination: ptr::read_volatile(&raw const (*entry).destination),
+            source: ptr::read_volatile(&raw const (*entry).source),
+            ifindex: ptr::read_volatile(&raw const (*entry).ifindex),
+        })
+    }
+}
+
+/// The address in the low-addressed six bytes of a `MacCell`.
+#[inline(always)]
+const fn mac_of(cell: u64) -> MacAddress {
+    let [a, b, c, d, e, f, _, _] = cell.to_ne_bytes();
+    [a, b, c, d, e, f]
+}
+
+/// Adds one to this CPU's cell of a counter.
+#[inline(always)]
+pub fn raise(counter: Counter) {
+    if let Some(cell) = COUNTERS.get_ptr_mut(counter.index()) {
+        // SAFETY: a live array element of this CPU, which runs one XDP program at a time.
+        unsafe { *cell += 1 }
+    }
+}
+
+/// Adds one packet to a VIP's statistics.
+#[inline(always)]
+pub fn add_vip_stats(index: u32, bytes: usize) {
+    add(VIP_STATS.get_ptr_mut(index), bytes);
+}
+
+/// Adds one packet to a backend's statistics.
+#[inline(always)]
+pub fn add_backend_stats(index: u32, bytes: usize) {
+    add(BACKEND_STATS.get_ptr_mut(index), bytes);
+}
+
+#[inline(always)]
+fn add(stats: Option<*mut Stats>, bytes: usize) {
+    if let Some(stats) = stats {
+        // SAFETY: as in `raise`.
+        unsafe {
+            (*stats).packets += 1;
+            (*stats).bytes += bytes as u64;
+        }
+    }
+}
+
+/// Hands an event to the agent; false when the buffer is full.
+#[inline(always)]
+pub fn publish(event: &Event) -> bool {
+    EVENTS.output::<Event>(event, 0).is_ok()
+}

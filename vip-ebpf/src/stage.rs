@@ -1,0 +1,7 @@
+//! One file per stage. A stage decides (`Break` with a verdict) or leaves the packet to the next
+//! one (`Continue`), then untouched.
+
+pub mod arp;
+pub mod classify;
+pub mod ndp;
+pub mod steer;
