@@ -2,6 +2,13 @@
 
 use crate::{Epoch, Instant, NodeAddress, Priority, Vrid};
 
+pub(crate) mod input;
+mod state;
+pub(crate) mod timing;
+mod transition;
+
+pub(crate) use state::Election;
+
 /// State of an instance on a node (RFC 9568 §6.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
@@ -12,6 +19,19 @@ pub enum State {
     Backup = 1,
     /// Answering for the VIPs, while its lease lasts.
     Active = 2,
+}
+
+impl State {
+    /// The state with this number in an advert.
+    #[must_use]
+    pub const fn from_wire(number: u8) -> Option<Self> {
+        match number {
+            0 => Some(Self::Initialize),
+            1 => Some(Self::Backup),
+            2 => Some(Self::Active),
+            _ => None,
+        }
+    }
 }
 
 /// Why an instance changed state.

@@ -100,6 +100,14 @@ impl fmt::Display for Incarnation {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeAddress(pub IpAddr);
 
+impl NodeAddress {
+    /// The address with an IPv4 address mapped into IPv6 (as dual-stack sockets show it) as IPv4.
+    #[must_use]
+    pub const fn canonical(self) -> Self {
+        Self(self.0.to_canonical())
+    }
+}
+
 impl fmt::Display for NodeAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

@@ -3,9 +3,25 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use crate::election::{Command, InstanceStatus, Refusal, State, TransitionReason};
-use crate::native::{Keyring, RejectReason};
+use crate::election::input::{Context, Input};
+use crate::election::timing::Pace;
+use crate::election::{Command, Election, InstanceStatus, Refusal, State, TransitionReason};
+use crate::native::{
+    self, DOWN_FACTOR_RANGE, Header, INTERVAL_RANGE, Keyring, MAX_DATAGRAM, MAX_ECHOES,
+    MAX_INSTANCES, RejectReason,
+};
 use crate::{Epoch, Incarnation, Instant, NodeAddress, Priority, Vrid};
+
+pub(crate) mod outbox;
+mod peers;
+mod receive;
+mod rejections;
+mod session;
+mod status;
+
+use outbox::Outbox;
+use peers::PeerTable;
+use rejections::Rejections;
 
 /// What a node knows of itself; see `docs/election.md`.
 #[derive(Debug, Clone)]
@@ -197,76 +213,345 @@ pub struct NodeStatus {
 
 /// The machine. See the [crate] for how to drive it.
 #[derive(Debug)]
-pub struct Node {}
+pub struct Node {
+    address: NodeAddress,
+    incarnation: Incarnation,
+    startup_delay: Duration,
+    keys: Keyring,
+    pace: Pace,
+    elections: Vec<Election>,
+    peers: PeerTable,
+    out: Outbox,
+    phase: Phase,
+    /// While this lasts, what is read may have waited in a queue for long.
+    stalled_until: Instant,
+    sequence: u64,
+    counters: NodeCounters,
+    rejections: Rejections,
+}
 
-#[expect(unused_variables, clippy::todo, missing_docs, reason = "sketch")]
+/// Where in its life a node is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Made, not started.
+    New,
+    /// Running; the elections start at `start`, if they have not yet.
+    Running {
+        start: Option<Instant>,
+        next_tick: Instant,
+    },
+    /// Shut down: nothing happens any more.
+    Stopped,
+}
+
 impl Node {
+    /// A node that has not started. Interval and down factor are brought into their ranges;
+    /// instances beyond [`MAX_INSTANCES`] or with a VRID already taken are left out, an incarnation
+    /// of 0 becomes 1 (the configuration's own checks refuse all this with a message).
     #[must_use]
     pub fn new(config: NodeConfig, instances: &[InstanceConfig]) -> Self {
-        todo!()
+        let pace = Pace {
+            interval: config
+                .advert_interval
+                .clamp(*INTERVAL_RANGE.start(), *INTERVAL_RANGE.end()),
+            factor: config
+                .down_factor
+                .clamp(*DOWN_FACTOR_RANGE.start(), *DOWN_FACTOR_RANGE.end()),
+        };
+        let mut elections: Vec<Election> = Vec::with_capacity(instances.len());
+        for instance in instances.iter().take(MAX_INSTANCES) {
+            if elections
+                .iter()
+                .all(|known| known.config().vrid != instance.vrid)
+            {
+                elections.push(Election::new(*instance));
+            }
+        }
+        let address = config.address.canonical();
+        let peers: Vec<NodeAddress> = config.peers.iter().map(|peer| peer.canonical()).collect();
+        Self {
+            address,
+            incarnation: Incarnation(config.incarnation.0.max(1)),
+            startup_delay: config.startup_delay,
+            keys: config.keys,
+            pace,
+            peers: PeerTable::new(&peers, address, pace, elections.len()),
+            out: Outbox::with_capacity(elections.len()),
+            elections,
+            phase: Phase::New,
+            stalled_until: Instant::default(),
+            sequence: 0,
+            counters: NodeCounters::default(),
+            rejections: Rejections::default(),
+        }
     }
 
     /// Starts the elections: listens for `startup_delay`, then takes part.
     pub fn handle_startup(&mut self, now: Instant) {
-        todo!()
+        if self.phase != Phase::New {
+            return;
+        }
+        let next_tick = now + self.pace.interval;
+        self.phase = Phase::Running {
+            start: Some(now + self.startup_delay),
+            next_tick,
+        };
+        self.out.transmit();
+        self.out.flush();
     }
 
     /// A datagram arrived on the advert port from this source address.
     pub fn handle_datagram(&mut self, from: NodeAddress, datagram: &[u8], now: Instant) {
-        todo!()
+        if !self.wake(now) {
+            return;
+        }
+        let from = from.canonical();
+        if let Err(reason) = self.receive(from, datagram, now) {
+            self.counters.rejected += 1;
+            if self.rejections.is_news(from, reason) {
+                self.out.report(Report::Rejected { from, reason });
+            }
+        }
+        self.out.flush();
     }
 
     /// The time [`Self::poll_timeout`] named has come (harmless if it has not).
     pub fn handle_timeout(&mut self, now: Instant) {
-        todo!()
+        if !self.wake(now) {
+            return;
+        }
+        self.expire_peers(now);
+        if let Phase::Running { start, next_tick } = &mut self.phase {
+            let starts = start.take_if(|start| now >= *start).is_some();
+            let ticks = now >= *next_tick;
+            if ticks {
+                *next_tick = next_on_grid(*next_tick, self.pace.interval, now);
+            }
+            if starts {
+                self.feed_all(Input::Started, now);
+            }
+            self.feed_all(Input::Timeout, now);
+            if ticks {
+                self.out.transmit();
+                self.feed_all(Input::Tick, now);
+            }
+        }
+        self.out.flush();
     }
 
     /// The instance's interface changed.
     pub fn handle_link(&mut self, vrid: Vrid, link: LinkState, now: Instant) {
-        todo!()
+        if self.phase == Phase::New {
+            // Known before the start, it is taken into account at the start.
+            self.feed(self.position(vrid), Input::Link(link), now);
+            self.out.flush();
+        }
+        if self.wake(now) {
+            self.feed(self.position(vrid), Input::Link(link), now);
+            self.out.flush();
+        }
     }
 
     /// The operator asks for something.
-    pub fn handle_command(&mut self, vrid: Vrid, command: Command, now: Instant) -> Result<(), Refusal> {
-        todo!()
+    ///
+    /// # Errors
+    /// Why it cannot be done; nothing has changed then.
+    pub fn handle_command(
+        &mut self,
+        vrid: Vrid,
+        command: Command,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        let running = self.wake(now);
+        let index = self.position(vrid).ok_or(Refusal::NoSuchInstance)?;
+        if !running {
+            return Err(Refusal::NotActive { active: None });
+        }
+        let Command::Switchover { to } = command;
+        let to = to.map(NodeAddress::canonical);
+        let answer = self
+            .with_election(index, now, |election, ctx, out| {
+                election.switchover(to, ctx, out)
+            })
+            .unwrap_or(Err(Refusal::NoSuchInstance));
+        self.out.flush();
+        answer
     }
 
     /// A claim or renewal could not be written to the data plane: the instance steps down.
     pub fn handle_dataplane_failure(&mut self, vrid: Vrid, now: Instant) {
-        todo!()
+        if self.wake(now) {
+            self.feed(self.position(vrid), Input::DataplaneFailed, now);
+            self.out.flush();
+        }
     }
 
-    /// An advert could not be sent to any peer.
+    /// An advert could not be sent to any peer. It is counted; the election goes on as in a
+    /// partition, in which this node may be the only one that still can serve.
     pub fn handle_transmit_failure(&mut self, now: Instant) {
-        todo!()
+        self.counters.transmit_failed += 1;
+        self.wake(now);
     }
 
-    /// The agent stops: releases everything and says so to the peers.
+    /// The agent stops: releases everything and says so to the peers. After the actions of this
+    /// handler there are no others, and no timeouts.
     pub fn handle_shutdown(&mut self, now: Instant) {
-        todo!()
+        if self.phase == Phase::Stopped {
+            return;
+        }
+        self.wake(now);
+        self.feed_all(Input::Shutdown, now);
+        self.out.transmit();
+        self.out.flush();
+        self.phase = Phase::Stopped;
     }
 
     /// The next thing to do; drain until `None` after every `handle_*`.
     #[must_use]
     pub fn poll_action(&mut self) -> Option<Action> {
-        todo!()
+        self.out.pop()
     }
 
-    /// When to call [`Self::handle_timeout`], if no input comes before.
+    /// When to call [`Self::handle_timeout`], if no input comes before. `None` before the start and
+    /// after the shutdown.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        todo!()
+        let Phase::Running { start, next_tick } = self.phase else {
+            return None;
+        };
+        let elections = self.elections.iter().filter_map(Election::timeout);
+        let peers = self.peers.iter().filter_map(peers::Peer::timeout);
+        elections.chain(peers).chain(start).chain([next_tick]).min()
     }
 
     /// Writes the current advert (authenticated, with the next sequence number) into `buffer`.
     /// Does not allocate.
-    pub fn encode_advert<'b>(&mut self, buffer: &'b mut [u8; crate::native::MAX_DATAGRAM]) -> &'b [u8] {
-        todo!()
+    #[expect(
+        clippy::expect_used,
+        reason = "the largest advert fits: asserted beside MAX_DATAGRAM"
+    )]
+    pub fn encode_advert<'b>(&mut self, buffer: &'b mut [u8; MAX_DATAGRAM]) -> &'b [u8] {
+        self.sequence += 1;
+        self.counters.adverts_sent += 1;
+        let header = Header {
+            key_id: self.keys.signing_id(),
+            sender: self.address,
+            incarnation: self.incarnation,
+            sequence: self.sequence,
+            advert_interval: self.pace.interval,
+            down_factor: self.pace.factor,
+            reserved: 0,
+        };
+        let (echoes, count) = self.echoes();
+        let echoes = echoes.into_iter().take(count).map(|(_, echo)| echo);
+        let records = self.elections.iter().map(Election::record);
+        native::emit(&header, records, echoes, &self.keys, buffer)
+            .expect("at most MAX_INSTANCES records and MAX_ECHOES echoes")
     }
 
-    /// What is known now.
-    #[must_use]
-    pub fn status(&self, now: Instant) -> NodeStatus {
-        todo!()
+    /// Takes note of the time before anything is decided at it; whether the node is running.
+    fn wake(&mut self, now: Instant) -> bool {
+        let Phase::Running { next_tick, .. } = self.phase else {
+            return false;
+        };
+        if now > next_tick + self.pace.interval / 2 {
+            self.stalled_until = now + self.pace.interval / 2;
+        }
+        self.feed_all(Input::Woken, now);
+        // The lease comes first, also in the queue: whatever follows is decided without it.
+        self.out.flush();
+        true
     }
+
+    fn expire_peers(&mut self, now: Instant) {
+        let mut changed = false;
+        for peer in self.peers.iter_mut() {
+            let silence = peer.pace.silence();
+            let recent = |at: Option<Instant>| at.is_some_and(|at| now < at + silence);
+            if peer.present && !recent(peer.heard) {
+                peer.present = false;
+                changed = true;
+            }
+            if peer.alive && !recent(peer.confirmed) {
+                peer.alive = false;
+                self.out.report(Report::PeerDown { peer: peer.address });
+            }
+        }
+        if changed {
+            self.feed_all(Input::CandidatesChanged, now);
+        }
+    }
+
+    fn feed_all(&mut self, input: Input, now: Instant) {
+        for index in 0..self.elections.len() {
+            self.feed(Some(index), input, now);
+        }
+    }
+
+    fn feed(&mut self, index: Option<usize>, input: Input, now: Instant) {
+        if let Some(index) = index {
+            self.with_election(index, now, |election, ctx, out| {
+                election.handle(input, ctx, out)
+            });
+        }
+    }
+
+    /// Lets an election decide, with everything it needs to know.
+    fn with_election<T>(
+        &mut self,
+        index: usize,
+        now: Instant,
+        decide: impl FnOnce(&mut Election, &Context<'_>, &mut Outbox) -> T,
+    ) -> Option<T> {
+        let peers = self.peers.for_instance(index);
+        let ctx = Context {
+            now,
+            address: self.address,
+            incarnation: self.incarnation,
+            pace: self.pace,
+            stalled: now < self.stalled_until,
+            peers: &peers,
+        };
+        self.elections
+            .get_mut(index)
+            .map(|election| decide(election, &ctx, &mut self.out))
+    }
+
+    /// The incarnations heard, those heard last first, and how many there are.
+    fn echoes(&self) -> ([(Instant, Incarnation); MAX_ECHOES], usize) {
+        let mut latest = [(Instant::default(), Incarnation(0)); MAX_ECHOES];
+        let mut count = 0;
+        for peer in self.peers.iter() {
+            let Some(heard) = peer.heard else { continue };
+            for echo in peer.sessions.echoes() {
+                // Insertion into a short sorted list: whatever falls off its end was heard earlier.
+                let place = latest
+                    .iter()
+                    .take(count)
+                    .position(|(at, _)| *at < heard)
+                    .unwrap_or(count);
+                if let Some(tail) = latest.get_mut(place..).filter(|tail| !tail.is_empty()) {
+                    tail.rotate_right(1);
+                    count = (count + 1).min(MAX_ECHOES);
+                }
+                if let Some(slot) = latest.get_mut(place) {
+                    *slot = (heard, echo);
+                }
+            }
+        }
+        (latest, count)
+    }
+
+    fn position(&self, vrid: Vrid) -> Option<usize> {
+        self.elections
+            .iter()
+            .position(|election| election.config().vrid == vrid)
+    }
+}
+
+/// The first point of the grid after `now`: missed ones are skipped, never made up for in a burst.
+fn next_on_grid(due: Instant, interval: Duration, now: Instant) -> Instant {
+    let late = now.saturating_since(due).as_nanos();
+    let missed = u32::try_from(late / interval.as_nanos().max(1)).unwrap_or(u32::MAX);
+    due + interval.saturating_mul(missed.saturating_add(1))
 }

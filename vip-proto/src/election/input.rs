@@ -1,0 +1,77 @@
+//! What an election is told.
+
+use super::State;
+use super::timing::Pace;
+use crate::native::InstanceRecord;
+use crate::node::LinkState;
+use crate::{Incarnation, Instant, NodeAddress};
+
+/// What happened to an instance.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Input {
+    /// Comes before any other input of the same moment: is the lease over, was a timer slept through?
+    Woken,
+    /// The startup delay is over.
+    Started,
+    /// An advert of a peer speaks of this instance.
+    Heard(Heard),
+    /// A timer may be due.
+    Timeout,
+    /// An advert interval has passed; the advert goes out with this drain.
+    Tick,
+    /// A peer was lost, or is no longer what it was: whoever waits for it need not.
+    CandidatesChanged,
+    /// The instance's interface changed.
+    Link(LinkState),
+    /// The data plane did not take a write.
+    DataplaneFailed,
+    /// The agent stops.
+    Shutdown,
+}
+
+/// What a peer says of the instance.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Heard {
+    pub(crate) peer: NodeAddress,
+    pub(crate) incarnation: Incarnation,
+    /// Whether the advert is known to have been made after this node's start.
+    pub(crate) verified: bool,
+    pub(crate) pace: Pace,
+    pub(crate) record: InstanceRecord,
+}
+
+impl Heard {
+    /// Whether the peer says it is Active, and has a priority that allows it.
+    pub(crate) fn claims(&self) -> bool {
+        self.record.state == State::Active && self.record.priority > 0
+    }
+}
+
+/// What an election may know when it decides.
+#[derive(Clone, Copy)]
+pub(crate) struct Context<'a> {
+    pub(crate) now: Instant,
+    pub(crate) address: NodeAddress,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) pace: Pace,
+    /// The agent was stopped a moment ago: what it reads now may be old.
+    pub(crate) stalled: bool,
+    pub(crate) peers: &'a dyn Peers,
+}
+
+/// The peers, as seen by one instance. A *candidate* is a peer heard within its down interval that
+/// is Backup and can become Active.
+pub(crate) trait Peers {
+    /// How many candidates there are.
+    fn candidates(&self) -> u32;
+    /// How many of them go before a node of this claim, or were named the heir.
+    fn candidates_before(&self, claim: (u8, NodeAddress), heir: Option<Incarnation>) -> u32;
+    /// The candidate with the best claim among those whose session is verified.
+    fn successor(&self) -> Option<Incarnation>;
+    /// The incarnation of this peer, if it is a candidate whose session is verified.
+    fn ready(&self, peer: NodeAddress) -> Option<Incarnation>;
+    /// What the best other live peer says that is Active, if any.
+    fn other_active(&self, not: NodeAddress) -> Option<Heard>;
+    /// Whether the peer was heard within its down interval.
+    fn present(&self, peer: NodeAddress) -> bool;
+}

@@ -1,0 +1,210 @@
+//! What an election remembers.
+
+use core::time::Duration;
+
+use super::input::{Context, Heard};
+use super::timing::Pace;
+use super::{InstanceStatus, State, TransitionReason};
+use crate::native::{Flags, InstanceRecord};
+use crate::node::{InstanceConfig, LinkState};
+use crate::{Epoch, Incarnation, Instant, NodeAddress};
+
+/// The election of one instance on this node.
+#[derive(Debug, Clone)]
+pub(crate) struct Election {
+    pub(super) config: InstanceConfig,
+    pub(super) state: State,
+    pub(super) since: Instant,
+    pub(super) reason: TransitionReason,
+    /// Highest epoch known.
+    pub(super) epoch: Epoch,
+    /// End of the lease; set exactly while Active.
+    pub(super) lease_until: Option<Instant>,
+    /// Whether the startup delay is over.
+    pub(super) started: bool,
+    pub(super) stopped: bool,
+    pub(super) link: LinkState,
+    /// When the data plane is tried again after a failure.
+    pub(super) retry_at: Option<Instant>,
+    /// An operator has moved the instance away: no preemption until it comes back by itself.
+    pub(super) held: bool,
+    /// The Active node as far as known.
+    pub(super) followed: Option<Followed>,
+    /// Active_Down_Timer; set exactly while Backup and eligible.
+    pub(super) wait: Option<Wait>,
+    /// Since when a lower-priority Active node has been followed.
+    pub(super) outranks_since: Option<Instant>,
+    /// Whether this node's adverts ask the Active node to hand over.
+    pub(super) requesting: bool,
+    /// The hand-over to be repeated in the next adverts.
+    pub(super) departure: Option<Departure>,
+    /// The last other Active node met, and when it last said so.
+    pub(super) conflict: Option<(NodeAddress, Instant)>,
+}
+
+/// The Active node as a Backup knows it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Followed {
+    pub(super) peer: NodeAddress,
+    pub(super) incarnation: Incarnation,
+    pub(super) verified: bool,
+    pub(super) epoch: Epoch,
+    pub(super) pace: Pace,
+}
+
+impl Followed {
+    pub(super) const fn new(heard: &Heard) -> Self {
+        Self {
+            peer: heard.peer,
+            incarnation: heard.incarnation,
+            verified: heard.verified,
+            epoch: heard.record.epoch,
+            pace: heard.pace,
+        }
+    }
+
+    /// Whether `heard` comes from this node, and from the same start of its agent: a restarted
+    /// agent says nothing about the lease its predecessor may have left behind.
+    pub(super) fn is(&self, heard: &Heard) -> bool {
+        self.peer == heard.peer && self.incarnation == heard.incarnation
+    }
+}
+
+/// A Backup's timer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wait {
+    /// The earliest moment at which this node may claim.
+    pub(super) deadline: Instant,
+    /// The next moment to look, later than the deadline while candidates go before.
+    pub(super) check_at: Instant,
+    /// Pace of the node waited for.
+    pub(super) pace: Pace,
+    /// Why this node will be Active if it comes to that.
+    pub(super) reason: TransitionReason,
+    /// All candidates go before this node, not only better ones.
+    pub(super) last_in_line: bool,
+    /// Goes before this node whatever its priority.
+    pub(super) heir: Option<Incarnation>,
+}
+
+impl Wait {
+    pub(super) fn new(now: Instant, duration: Duration, pace: Pace) -> Self {
+        let deadline = now + duration;
+        Self {
+            deadline,
+            check_at: deadline,
+            pace,
+            reason: TransitionReason::ActiveDown,
+            last_in_line: false,
+            heir: None,
+        }
+    }
+}
+
+/// What the adverts after a hand-over say.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Departure {
+    pub(super) successor: Option<Incarnation>,
+    pub(super) until: Instant,
+}
+
+impl Election {
+    pub(crate) const fn new(config: InstanceConfig) -> Self {
+        Self {
+            config,
+            state: State::Initialize,
+            since: Instant::from_nanos(0),
+            reason: TransitionReason::Started,
+            epoch: Epoch(0),
+            lease_until: None,
+            started: false,
+            stopped: false,
+            link: LinkState::Up,
+            retry_at: None,
+            held: false,
+            followed: None,
+            wait: None,
+            outranks_since: None,
+            requesting: false,
+            departure: None,
+            conflict: None,
+        }
+    }
+
+    pub(crate) const fn config(&self) -> &InstanceConfig {
+        &self.config
+    }
+
+    /// Whether nothing keeps this node from becoming Active.
+    pub(super) fn eligible(&self) -> bool {
+        self.started && !self.stopped && self.link == LinkState::Up && self.retry_at.is_none()
+    }
+
+    /// What the node's adverts say of the instance.
+    pub(crate) fn record(&self) -> InstanceRecord {
+        // Before the start the priority is already true; afterwards 0 says "not me" (RFC 9568 §5.2.4).
+        let takes_part =
+            self.eligible() || (!self.started && !self.stopped && self.link == LinkState::Up);
+        InstanceRecord {
+            vrid: self.config.vrid,
+            priority: if takes_part {
+                self.config.priority.get()
+            } else {
+                0
+            },
+            state: self.state,
+            flags: if self.requesting {
+                Flags::REQUEST
+            } else {
+                Flags::default()
+            },
+            epoch: self.epoch,
+            successor: self.departure.and_then(|departure| departure.successor),
+            vips_digest: self.config.vips_digest,
+        }
+    }
+
+    /// When to give it [`Input::Timeout`](super::input::Input::Timeout) next.
+    pub(crate) fn timeout(&self) -> Option<Instant> {
+        let wait = self.wait.map(|wait| wait.check_at);
+        [wait, self.retry_at, self.request_at()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// When the preemption delay ends, if it is running.
+    pub(super) fn request_at(&self) -> Option<Instant> {
+        let since = self
+            .outranks_since
+            .filter(|_| self.may_preempt() && !self.requesting)?;
+        Some(since + self.config.preempt_delay)
+    }
+
+    pub(super) fn may_preempt(&self) -> bool {
+        self.config.preempt && !self.held && self.state == State::Backup && self.eligible()
+    }
+
+    /// This node's claim, to be compared with others: greater is better (RFC 9568 §6.4.3).
+    pub(super) const fn claim(&self, ctx: &Context<'_>) -> (u8, NodeAddress) {
+        (self.config.priority.get(), ctx.address)
+    }
+
+    pub(crate) fn status(&self, address: NodeAddress) -> InstanceStatus {
+        InstanceStatus {
+            vrid: self.config.vrid,
+            state: self.state,
+            since: self.since,
+            reason: self.reason,
+            priority: self.config.priority,
+            epoch: self.epoch,
+            lease_until: self.lease_until,
+            active: match self.state {
+                State::Active => Some(address),
+                State::Backup | State::Initialize => self.followed.map(|followed| followed.peer),
+            },
+            held: self.held,
+            eligible: self.eligible(),
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! How long things take: the formulas of RFC 9568 §6.1, and those of the lease.
+
+use core::time::Duration;
+
+use crate::Priority;
+
+/// How often a node sends adverts, and how many may be missed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Pace {
+    /// Advert interval.
+    pub(crate) interval: Duration,
+    /// Down factor.
+    pub(crate) factor: u8,
+}
+
+impl Pace {
+    /// Skew_Time: the higher the priority, the sooner.
+    pub(crate) fn skew(self, priority: Priority) -> Duration {
+        self.interval * (256 - u32::from(priority.get())) / 256
+    }
+
+    /// Active_Down_Interval of a node with this priority that follows a node of this pace.
+    pub(crate) fn down_interval(self, priority: Priority) -> Duration {
+        self.interval * u32::from(self.factor) + self.skew(priority)
+    }
+
+    /// How long the data plane may go on after an advert was sent.
+    ///
+    /// A peer that has missed this advert counts from the one before, an interval earlier; so one
+    /// interval less than what peers wait, and an eighth for what clocks and the data plane's
+    /// coarser clock differ. With a factor of 2 there is no room for a lost advert.
+    pub(crate) fn lease(self) -> Duration {
+        let intervals = if self.factor > 2 {
+            self.factor - 1
+        } else {
+            self.factor
+        };
+        self.interval * u32::from(intervals) - self.interval / 8
+    }
+
+    /// After this much silence a node is taken to be gone: longer than anybody's down interval.
+    pub(crate) fn silence(self) -> Duration {
+        self.interval * (u32::from(self.factor) + 1)
+    }
+
+    /// How much longer a node waits for each live candidate that goes before it.
+    ///
+    /// Long enough that the other's claim is heard even if the two count from different adverts, the
+    /// other is late, and its first advert as Active is lost. It is paid only when a candidate lives
+    /// and yet does not claim: one that is dead is noticed within [`Self::silence`].
+    pub(crate) fn rank_wait(self) -> Duration {
+        self.interval * u32::from(self.factor) * 2
+    }
+
+    /// How long a node that has handed over goes on naming its successor.
+    pub(crate) fn departure(self) -> Duration {
+        self.interval * 3
+    }
+
+    /// How late a node may act on a down timer. One that was stopped for longer has lost its turn.
+    pub(crate) const fn lateness(self) -> Duration {
+        self.interval
+    }
+
+    /// The same factor at another interval.
+    pub(crate) const fn with_interval(self, interval: Duration) -> Self {
+        Self { interval, ..self }
+    }
+
+    /// The slower of two paces in each respect.
+    pub(crate) fn slower(self, other: Self) -> Self {
+        Self {
+            interval: self.interval.max(other.interval),
+            factor: self.factor.max(other.factor),
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! The other nodes: who is heard, how well it is known, and what it says.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::session::Sessions;
+use crate::election::State;
+use crate::election::input::{Heard, Peers};
+use crate::election::timing::Pace;
+use crate::native::InstanceRecord;
+use crate::{Incarnation, Instant, NodeAddress};
+
+/// Most peers that are followed if none are configured.
+pub(crate) const MAX_PEERS: usize = 32;
+
+/// One other node.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) address: NodeAddress,
+    pub(crate) sessions: Sessions,
+    pub(crate) pace: Pace,
+    /// When any authentic advert was last heard.
+    pub(crate) heard: Option<Instant>,
+    /// When an advert of the verified session was last heard.
+    pub(crate) confirmed: Option<Instant>,
+    /// Whether `heard` is recent.
+    pub(crate) present: bool,
+    /// Whether `confirmed` is recent: what operators are told.
+    pub(crate) alive: bool,
+    pub(crate) adverts: u64,
+    /// When it was last answered out of turn.
+    pub(crate) answered: Option<Instant>,
+    /// Incarnation `records` come from.
+    pub(crate) spoke_as: Incarnation,
+    /// Whether `records` come from the verified session.
+    pub(crate) verified: bool,
+    /// What it says, by index of this node's instances.
+    pub(crate) records: Vec<Option<InstanceRecord>>,
+    /// Digests that have been compared, by index of this node's instances.
+    pub(crate) digests: Vec<Option<u32>>,
+}
+
+impl Peer {
+    fn new(address: NodeAddress, pace: Pace, instances: usize) -> Self {
+        Self {
+            address,
+            sessions: Sessions::default(),
+            pace,
+            heard: None,
+            confirmed: None,
+            present: false,
+            alive: false,
+            adverts: 0,
+            answered: None,
+            spoke_as: Incarnation(0),
+            verified: false,
+            records: vec![None; instances],
+            digests: vec![None; instances],
+        }
+    }
+
+    /// When the next of its two recencies ends.
+    pub(crate) fn timeout(&self) -> Option<Instant> {
+        let confirmed = self.confirmed.filter(|_| self.alive);
+        let heard = self.heard.filter(|_| self.present);
+        Some(confirmed.into_iter().chain(heard).min()? + self.pace.silence())
+    }
+
+    /// What it says of an instance, as long as that counts.
+    fn says(&self, index: usize) -> Option<Heard> {
+        let record = (*self.records.get(index)?).filter(|_| self.present)?;
+        let (peer, incarnation, verified) = (self.address, self.spoke_as, self.verified);
+        Some(Heard {
+            peer,
+            incarnation,
+            verified,
+            pace: self.pace,
+            record,
+        })
+    }
+
+    /// What it says of an instance, if it could take it over.
+    fn candidate(&self, index: usize) -> Option<Heard> {
+        self.says(index)
+            .filter(|heard| heard.record.state == State::Backup && heard.record.priority > 0)
+    }
+
+    /// As [`Self::candidate`], if it would also understand being named.
+    fn ready(&self, index: usize) -> Option<Heard> {
+        self.candidate(index)
+            .filter(|heard| self.alive && heard.verified)
+    }
+}
+
+/// All other nodes, in the order of their addresses.
+#[derive(Debug)]
+pub(crate) struct PeerTable {
+    peers: Vec<Peer>,
+    /// Whether only the peers given at the start are accepted.
+    closed: bool,
+    pace: Pace,
+    instances: usize,
+}
+
+/// Why a sender has no place in the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoPlace {
+    /// It is not configured.
+    Unknown,
+    /// The table is full of peers that are present.
+    Full,
+}
+
+impl PeerTable {
+    pub(crate) fn new(
+        configured: &[NodeAddress],
+        own: NodeAddress,
+        pace: Pace,
+        instances: usize,
+    ) -> Self {
+        let mut addresses: Vec<NodeAddress> = configured.to_vec();
+        addresses.sort_unstable();
+        addresses.dedup();
+        addresses.retain(|address| *address != own);
+        let peers = addresses
+            .into_iter()
+            .map(|address| Peer::new(address, pace, instances))
+            .collect();
+        Self {
+            peers,
+            closed: !configured.is_empty(),
+            pace,
+            instances,
+        }
+    }
+
+    /// Whether adverts of this sender may be accepted at all: asked before the signature is checked.
+    pub(crate) fn admits(&self, address: NodeAddress) -> Result<(), NoPlace> {
+        if self.position(address).is_ok() {
+            return Ok(());
+        }
+        if self.closed {
+            return Err(NoPlace::Unknown);
+        }
+        if self.peers.len() >= MAX_PEERS && self.peers.iter().all(|peer| peer.present) {
+            return Err(NoPlace::Full);
+        }
+        Ok(())
+    }
+
+    /// The peer of this address; made, or put in the place of one that is gone, if need be.
+    pub(crate) fn entry(&mut self, address: NodeAddress) -> Option<&mut Peer> {
+        let index = match self.position(address) {
+            Ok(index) => index,
+            Err(_) => {
+                if self.peers.len() >= MAX_PEERS {
+                    let gone = self.peers.iter().position(|peer| !peer.present)?;
+                    self.peers.remove(gone);
+                }
+                let index = self.position(address).unwrap_or_else(|index| index);
+                self.peers
+                    .insert(index, Peer::new(address, self.pace, self.instances));
+                index
+            }
+        };
+        self.peers.get_mut(index)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Peer> {
+        self.peers.iter()
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Peer> {
+        self.peers.iter_mut()
+    }
+
+    /// The peers as the instance with this index sees them.
+    pub(crate) const fn for_instance(&self, index: usize) -> InstancePeers<'_> {
+        InstancePeers { table: self, index }
+    }
+
+    fn position(&self, address: NodeAddress) -> Result<usize, usize> {
+        self.peers
+            .binary_search_by_key(&address, |peer| peer.address)
+    }
+}
+
+/// The peers as one instance sees them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct InstancePeers<'a> {
+    table: &'a PeerTable,
+    index: usize,
+}
+
+impl InstancePeers<'_> {
+    fn count(&self, counts: impl Fn(&Heard) -> bool) -> u32 {
+        let counted = self
+            .table
+            .iter()
+            .filter_map(|peer| peer.candidate(self.index))
+            .filter(counts);
+        u32::try_from(counted.count()).unwrap_or(u32::MAX)
+    }
+}
+
+impl Peers for InstancePeers<'_> {
+    fn candidates(&self) -> u32 {
+        self.count(|_| true)
+    }
+
+    fn candidates_before(&self, claim: (u8, NodeAddress), heir: Option<Incarnation>) -> u32 {
+        self.count(|heard| {
+            (heard.record.priority, heard.peer) > claim || Some(heard.incarnation) == heir
+        })
+    }
+
+    fn successor(&self) -> Option<Incarnation> {
+        let ready = self.table.iter().filter_map(|peer| peer.ready(self.index));
+        ready
+            .max_by_key(|heard| (heard.record.priority, heard.peer))
+            .map(|heard| heard.incarnation)
+    }
+
+    fn ready(&self, peer: NodeAddress) -> Option<Incarnation> {
+        let peer = self.table.iter().find(|known| known.address == peer)?;
+        peer.ready(self.index).map(|heard| heard.incarnation)
+    }
+
+    fn other_active(&self, not: NodeAddress) -> Option<Heard> {
+        let others = self.table.iter().filter(|peer| peer.address != not);
+        others
+            .filter_map(|peer| peer.says(self.index))
+            .filter(Heard::claims)
+            .max_by_key(|heard| (heard.verified, heard.record.epoch))
+    }
+
+    fn present(&self, peer: NodeAddress) -> bool {
+        self.table
+            .iter()
+            .any(|known| known.address == peer && known.present)
+    }
+}
