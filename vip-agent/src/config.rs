@@ -1,9 +1,11 @@
 //! The validated configuration: the only form the rest of the agent sees.
 
 use std::net::IpAddr;
+use std::num::NonZeroU8;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use vip_proto::announce::Announce;
 use vip_proto::{Priority, Vrid};
 
 /// One node's configuration.
@@ -107,7 +109,9 @@ pub struct Key {
 impl std::fmt::Debug for Key {
     /// Names the key without showing the secret.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Key").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("Key")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -167,18 +171,7 @@ pub struct TcpCheck {
     /// How long the connection may take.
     pub timeout: Duration,
     /// Consecutive successes after which the backend is healthy.
-    pub rise: u8,
+    pub rise: NonZeroU8,
     /// Consecutive failures after which it is not.
-    pub fall: u8,
-}
-
-/// How neighbours are told that a VIP has moved here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Announce {
-    /// Rounds of announcements after becoming Active: 1–100.
-    pub repeat: u8,
-    /// Time between these rounds.
-    pub interval: Duration,
-    /// Time between single rounds while Active; `None`: never again.
-    pub refresh: Option<Duration>,
+    pub fall: NonZeroU8,
 }

@@ -1,0 +1,4 @@
+//! The control API over a Unix socket: `server` in the daemon, `client` in the command line.
+
+pub mod server;
+pub mod view;

@@ -1,0 +1,74 @@
+//! Says in the log what the election reports.
+
+use tracing::{error, info, warn};
+use vip_proto::Vrid;
+use vip_proto::election::State;
+use vip_proto::node::Report;
+
+use crate::config::Config;
+use crate::control::view::{mac_text, reason_word, state_word};
+use crate::dataplane::events::Conflict;
+
+/// Name of the instance, for people.
+fn name(config: &Config, vrid: Vrid) -> &str {
+    config
+        .instances
+        .iter()
+        .find(|instance| instance.vrid == vrid)
+        .map_or("?", |instance| instance.name.as_str())
+}
+
+/// Logs one report.
+pub(super) fn log(config: &Config, report: &Report) {
+    match *report {
+        Report::Transition {
+            vrid,
+            from,
+            to,
+            reason,
+            epoch,
+        } => {
+            let instance = name(config, vrid);
+            let (from, to) = (state_word(from), state_word(to));
+            info!(
+                instance,
+                from,
+                to,
+                reason = reason_word(reason),
+                epoch = epoch.0,
+                "state changed"
+            );
+            if to == state_word(State::Active) {
+                info!(instance, "this node answers for the VIPs now");
+            }
+        }
+        Report::PeerUp { peer } => info!(%peer, "peer heard"),
+        Report::PeerDown { peer } => warn!(%peer, "peer not heard for its down interval"),
+        Report::SplitBrain { vrid, peer, kept } => warn!(
+            instance = name(config, vrid),
+            %peer,
+            this_node = if kept { "stays active" } else { "gives way" },
+            "two nodes were active at once"
+        ),
+        Report::VipsDiffer { vrid, peer } => warn!(
+            instance = name(config, vrid),
+            %peer,
+            "the peer has other VIPs configured for this instance"
+        ),
+        Report::Rejected { from, reason } => {
+            warn!(%from, %reason, "advert not accepted (said once per sender and reason)");
+        }
+    }
+}
+
+/// Logs a conflict seen by the data plane.
+pub(super) fn log_conflict(conflict: &Conflict) {
+    error!(
+        vip = %conflict.vip,
+        mac = mac_text(conflict.mac),
+        ifindex = conflict.ifindex,
+        vlan = conflict.vlan,
+        kind = ?conflict.kind,
+        "another station claims a VIP this node is active for"
+    );
+}

@@ -1,0 +1,229 @@
+//! Where the data plane lives when no agent does: its files on the BPF file system.
+//!
+//! `PIN_DIR/v<ABI>/` holds the maps by name, `program`, and one `link-<interface>-<index>` per
+//! interface. The version in the path keeps agents with different map layouts apart; the interface
+//! index tells a link whose interface was deleted and made anew.
+
+use std::fs;
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use aya::maps::{HashMap, Map, MapData, MapInfo, MapType};
+use vip_common::abi::{
+    ABI_VERSION, MAPS, MapKind, MapSpec, VIPS_V4, VIPS_V6, VipEntry, VipKeyV4, VipKeyV6,
+};
+
+use super::sizes::Sizes;
+
+/// The pins of one agent.
+#[derive(Debug, Clone)]
+pub struct Pins {
+    root: PathBuf,
+    directory: PathBuf,
+}
+
+impl Pins {
+    /// The pins below `root`, for this agent's ABI version.
+    #[must_use]
+    pub fn new(root: &Path) -> Self {
+        Self {
+            root: root.to_owned(),
+            directory: root.join(format!("v{ABI_VERSION}")),
+        }
+    }
+
+    /// Path of a map.
+    #[must_use]
+    pub fn map(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    /// Path of the program.
+    #[must_use]
+    pub fn program(&self) -> PathBuf {
+        self.directory.join("program")
+    }
+
+    /// Path of the link to an interface.
+    #[must_use]
+    pub fn link(&self, interface: &str, index: u32) -> PathBuf {
+        // bpffs reserves names with a dot; interface names may have one (VLANs).
+        self.directory
+            .join(format!("link-{}-{index}", interface.replace('.', "_")))
+    }
+
+    /// Makes the directory.
+    ///
+    /// # Errors
+    /// What the file system answers.
+    pub fn create(&self) -> io::Result<()> {
+        fs::create_dir_all(&self.directory)
+    }
+
+    /// The versions of other agents whose data plane is still pinned here.
+    ///
+    /// # Errors
+    /// What the file system answers.
+    pub fn other_versions(&self) -> io::Result<Vec<PathBuf>> {
+        let entries = match fs::read_dir(&self.root) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        entries
+            .map(|entry| Ok(entry?.path()))
+            .filter(|path| path.as_ref().map_or(true, |path| *path != self.directory))
+            .collect()
+    }
+
+    /// Pinned links, by path.
+    ///
+    /// # Errors
+    /// What the file system answers.
+    pub fn links(&self) -> io::Result<Vec<PathBuf>> {
+        let entries = match fs::read_dir(&self.directory) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        entries
+            .map(|entry| Ok(entry?.path()))
+            .filter(|path| {
+                path.as_ref().map_or(true, |path| {
+                    path.file_name()
+                        .is_some_and(|name| name.to_string_lossy().starts_with("link-"))
+                })
+            })
+            .collect()
+    }
+
+    /// Why the pinned maps cannot serve this agent; `None`: they can, or there are none.
+    ///
+    /// aya reuses a pinned map without looking at it, so this is where the ABI is checked.
+    #[must_use]
+    pub fn incompatibility(&self, sizes: Sizes) -> Option<String> {
+        let present = MAPS
+            .iter()
+            .filter(|spec| self.map(spec.name).exists())
+            .count();
+        if present == 0 {
+            return None;
+        }
+        MAPS.iter().find_map(|spec| {
+            let path = self.map(spec.name);
+            match MapInfo::from_pin(&path) {
+                Ok(info) => mismatch(spec, &info, sizes.entries(spec)),
+                Err(error) => Some(format!("{} cannot be opened: {error}", spec.name)),
+            }
+        })
+    }
+
+    /// The VIPs an earlier agent had, of this version or another: they may still be on `lo`.
+    ///
+    /// # Errors
+    /// What the file system answers.
+    pub fn vips(&self) -> io::Result<Vec<IpAddr>> {
+        let mut vips = Vec::new();
+        for directory in self
+            .other_versions()?
+            .into_iter()
+            .chain([self.directory.clone()])
+        {
+            // A version that keeps its VIPs elsewhere, or keys them otherwise, has none for us.
+            vips.extend(
+                keys::<VipKeyV4>(&directory.join(VIPS_V4))
+                    .into_iter()
+                    .map(IpAddr::from),
+            );
+            vips.extend(
+                keys::<VipKeyV6>(&directory.join(VIPS_V6))
+                    .into_iter()
+                    .map(IpAddr::from),
+            );
+        }
+        Ok(vips)
+    }
+
+    /// Removes everything that is pinned for this version; a program whose link is removed is
+    /// detached.
+    ///
+    /// # Errors
+    /// What the file system answers.
+    pub fn remove(&self) -> io::Result<()> {
+        remove_tree(&self.directory)?;
+        // The root stays if another version has pins in it, or the administrator made it.
+        match fs::remove_dir(&self.root) {
+            Ok(()) => Ok(()),
+            Err(error) if is_harmless(&error) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn keys<K: aya::Pod>(path: &Path) -> Vec<K> {
+    let Ok(data) = MapData::from_pin(path) else {
+        return Vec::new();
+    };
+    let Ok(map) = HashMap::<_, K, VipEntry>::try_from(Map::HashMap(data)) else {
+        return Vec::new();
+    };
+    map.keys().flatten().collect()
+}
+
+fn is_harmless(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound
+            | io::ErrorKind::DirectoryNotEmpty
+            | io::ErrorKind::ResourceBusy
+            | io::ErrorKind::PermissionDenied
+    )
+}
+
+/// Removes a directory of pins: links first, so that nothing is left attached half-way.
+///
+/// # Errors
+/// What the file system answers; a directory that does not exist is no error.
+pub fn remove_tree(directory: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries.collect::<io::Result<Vec<_>>>()?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let mut paths: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).collect();
+    paths.sort_by_key(|path| {
+        !path
+            .file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with("link-"))
+    });
+    for path in paths {
+        fs::remove_file(path)?;
+    }
+    fs::remove_dir(directory)
+}
+
+fn mismatch(spec: &MapSpec, info: &MapInfo, entries: u32) -> Option<String> {
+    let kind = match spec.kind {
+        MapKind::Hash => MapType::Hash,
+        MapKind::MmapArray => MapType::Array,
+        MapKind::PerCpuArray => MapType::PerCpuArray,
+        MapKind::RingBuf => MapType::RingBuf,
+    };
+    let name = spec.name;
+    let differs = |what: &str, pinned: u64, wanted: u64| {
+        (pinned != wanted).then(|| format!("{name} has {what} {pinned}, this agent needs {wanted}"))
+    };
+    if info.map_type().ok() != Some(kind) {
+        return Some(format!("{name} is not a map of type {kind:?}"));
+    }
+    differs("key size", info.key_size().into(), spec.key_size as u64)
+        .or_else(|| {
+            differs(
+                "value size",
+                info.value_size().into(),
+                spec.value_size as u64,
+            )
+        })
+        .or_else(|| differs("entries", info.max_entries().into(), entries.into()))
+}

@@ -1,0 +1,396 @@
+//! The loop of the election thread: wait for one input, feed it, carry out what follows.
+//!
+//! Nothing here blocks, waits for anyone, or allocates per tick. Order matters and is the
+//! machine's: flips are carried out where they stand between the adverts.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use tokio::sync::{mpsc, oneshot};
+use vip_proto::native::MAX_DATAGRAM;
+use vip_proto::node::{Action, LinkState, Node, Report};
+use vip_proto::{Instant, Vrid};
+
+use crate::clock;
+use crate::dataplane::slots::InstanceSlots;
+use crate::host::interface::Interface;
+use crate::inputs::adverts::AdvertSocket;
+use crate::inputs::link::{LinkEvent, LinkWatch};
+use crate::inputs::request::{LoopCounters, Request, RequestQueue, Snapshot};
+use crate::outputs::announce::Announcer;
+
+/// Datagrams handled before timers are looked at again: bounds the time a flood of them can take.
+const DATAGRAMS_PER_TURN: usize = 64;
+
+/// Where an instance is: its slot in the data plane and its interface.
+#[derive(Debug, Clone)]
+pub struct Placement {
+    /// Index into `INSTANCES`.
+    pub slot: u32,
+    /// Name of its interface.
+    pub interface: String,
+    /// Present index of the interface; `None` while it is gone.
+    pub ifindex: Option<u32>,
+}
+
+/// What the election thread tells the rest of the agent.
+#[derive(Debug, Clone)]
+pub enum Notice {
+    /// Something for the log.
+    Report {
+        /// When it happened.
+        at: Instant,
+        /// What happened.
+        report: Report,
+    },
+    /// An interface that instances need has appeared: the data plane must be attached to it.
+    InterfaceAppeared(Interface),
+    /// An interface changed its state or address.
+    InterfaceChanged(Interface),
+    /// An interface that instances need is gone.
+    InterfaceGone {
+        /// Its name.
+        name: String,
+    },
+    /// A write to the data plane failed.
+    DataplaneFailed {
+        /// Which instance.
+        vrid: Vrid,
+        /// What the failure was.
+        error: String,
+    },
+    /// Adverts cannot be sent; told once until they can be again.
+    TransmitFailed {
+        /// What the kernel answered.
+        error: String,
+    },
+}
+
+/// Everything the loop needs.
+#[derive(Debug)]
+pub struct Driver {
+    node: Node,
+    placements: BTreeMap<Vrid, Placement>,
+    instances: Arc<InstanceSlots>,
+    adverts: AdvertSocket,
+    links: LinkWatch,
+    requests: RequestQueue,
+    announcer: Announcer,
+    notices: mpsc::Sender<Notice>,
+    counters: LoopCounters,
+    buffer: Box<[u8; MAX_DATAGRAM]>,
+    transmit_failing: bool,
+    stopping: bool,
+}
+
+/// What [`Driver::new`] is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// The machine.
+    pub node: Node,
+    /// Where each instance is.
+    pub placements: BTreeMap<Vrid, Placement>,
+    /// The leases.
+    pub instances: Arc<InstanceSlots>,
+    /// The advert socket.
+    pub adverts: AdvertSocket,
+    /// Interface changes.
+    pub links: LinkWatch,
+    /// What the control side asks.
+    pub requests: RequestQueue,
+    /// Who tells the neighbours.
+    pub announcer: Announcer,
+    /// Where reports go.
+    pub notices: mpsc::Sender<Notice>,
+}
+
+impl Driver {
+    /// A driver that has not started yet.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self {
+            node: parts.node,
+            placements: parts.placements,
+            instances: parts.instances,
+            adverts: parts.adverts,
+            links: parts.links,
+            requests: parts.requests,
+            announcer: parts.announcer,
+            notices: parts.notices,
+            counters: LoopCounters::default(),
+            buffer: Box::new([0; MAX_DATAGRAM]),
+            transmit_failing: false,
+            stopping: false,
+        }
+    }
+
+    /// Runs until [`Request::Shutdown`]. Whatever ends it, no lease of this node is valid afterwards.
+    ///
+    /// # Errors
+    /// If the sockets or the poll fail for good.
+    pub fn run(mut self) -> io::Result<()> {
+        self.node.handle_startup(clock::now());
+        self.drain();
+        let result = self.turns();
+        for placement in self.placements.values() {
+            self.instances.release(placement.slot)?;
+        }
+        result
+    }
+
+    fn turns(&mut self) -> io::Result<()> {
+        while !self.stopping {
+            self.wait()?;
+            // News first: an advert that waits in the queue may make a timeout moot.
+            self.feed_links()?;
+            self.feed_adverts()?;
+            self.feed_requests()?;
+            self.feed_timeout();
+        }
+        Ok(())
+    }
+
+    /// Sleeps until something can be read or the machine's next timeout.
+    fn wait(&mut self) -> io::Result<()> {
+        let timeout = self.node.poll_timeout().map(|deadline| {
+            let left = deadline.saturating_since(clock::now());
+            Timespec {
+                tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+                tv_nsec: i64::from(left.subsec_nanos()),
+            }
+        });
+        let mut sources = [
+            PollFd::new(&self.adverts, PollFlags::IN),
+            PollFd::new(&self.links, PollFlags::IN),
+            PollFd::new(&self.requests, PollFlags::IN),
+        ];
+        match poll(&mut sources, timeout.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        self.counters.wakeups += 1;
+        Ok(())
+    }
+
+    fn feed_adverts(&mut self) -> io::Result<()> {
+        for _ in 0..DATAGRAMS_PER_TURN {
+            let Some((from, datagram)) = self.adverts.receive(&mut self.buffer)? else {
+                break;
+            };
+            self.node.handle_datagram(from, datagram, clock::now());
+            self.drain();
+        }
+        Ok(())
+    }
+
+    fn feed_links(&mut self) -> io::Result<()> {
+        let mut events = Vec::new();
+        self.links.receive(|event| events.push(event))?;
+        for event in events {
+            match event {
+                LinkEvent::Is(interface) => self.interface_is(&interface),
+                LinkEvent::Deleted { index } => self.interface_deleted(index),
+            }
+            self.drain();
+        }
+        Ok(())
+    }
+
+    fn feed_requests(&mut self) -> io::Result<()> {
+        self.requests.acknowledge()?;
+        while let Some(request) = self.requests.next() {
+            self.handle_request(request);
+            self.drain();
+        }
+        Ok(())
+    }
+
+    fn feed_timeout(&mut self) {
+        let now = clock::now();
+        let Some(deadline) = self.node.poll_timeout().filter(|deadline| *deadline <= now) else {
+            return;
+        };
+        let late = u64::try_from(now.saturating_since(deadline).as_nanos()).unwrap_or(u64::MAX);
+        self.counters.timer_late_max_ns = self.counters.timer_late_max_ns.max(late);
+        self.node.handle_timeout(now);
+        self.drain();
+    }
+
+    fn handle_request(&mut self, request: Request) {
+        let now = clock::now();
+        match request {
+            Request::Status(reply) => {
+                let snapshot = Snapshot {
+                    now,
+                    address: self.adverts.address(),
+                    node: self.node.status(now),
+                    loop_counters: self.counters,
+                };
+                answer(reply, snapshot);
+            }
+            Request::Command {
+                vrid,
+                command,
+                reply,
+            } => {
+                let result = self.node.handle_command(vrid, command, now).map(|()| now);
+                answer(reply, result);
+            }
+            Request::Attached(interface) => self.interface_attached(&interface),
+            Request::Shutdown => {
+                self.node.handle_shutdown(now);
+                self.stopping = true;
+            }
+        }
+    }
+
+    fn drain(&mut self) {
+        while let Some(action) = self.node.poll_action() {
+            self.apply(action);
+        }
+    }
+
+    fn apply(&mut self, action: Action) {
+        match action {
+            Action::Claim {
+                vrid,
+                epoch,
+                lease_until,
+            } => {
+                self.write(vrid, |slots, slot| slots.claim(slot, epoch, lease_until));
+            }
+            Action::Renew { vrid, lease_until } => {
+                self.write(vrid, |slots, slot| slots.renew(slot, lease_until));
+            }
+            Action::Release { vrid } => {
+                self.write(vrid, InstanceSlots::release);
+                self.announcer.withdraw(vrid);
+            }
+            Action::Transmit => self.transmit(),
+            Action::Announce { vrid } => self.announcer.announce(vrid),
+            Action::Report(report) => self.notify(Notice::Report {
+                at: clock::now(),
+                report,
+            }),
+        }
+    }
+
+    /// Writes to the instance's slot; a failure is the machine's next input.
+    fn write(&mut self, vrid: Vrid, write: impl FnOnce(&InstanceSlots, u32) -> io::Result<()>) {
+        let Some(placement) = self.placements.get(&vrid) else {
+            return;
+        };
+        if let Err(error) = write(&self.instances, placement.slot) {
+            self.counters.dataplane_failures += 1;
+            self.notify(Notice::DataplaneFailed {
+                vrid,
+                error: error.to_string(),
+            });
+            self.node.handle_dataplane_failure(vrid, clock::now());
+        }
+    }
+
+    fn transmit(&mut self) {
+        let advert = self.node.encode_advert(&mut self.buffer);
+        match self.adverts.send(advert) {
+            Ok(()) => self.transmit_failing = false,
+            Err(error) => {
+                self.node.handle_transmit_failure(clock::now());
+                if !std::mem::replace(&mut self.transmit_failing, true) {
+                    self.notify(Notice::TransmitFailed {
+                        error: error.to_string(),
+                    });
+                }
+            }
+        }
+    }
+
+    /// An interface is there, in this condition.
+    fn interface_is(&mut self, interface: &Interface) {
+        let here: Vec<(Vrid, Option<u32>)> = self
+            .placements
+            .iter()
+            .filter(|(_, placement)| placement.interface == interface.name)
+            .map(|(vrid, placement)| (*vrid, placement.ifindex))
+            .collect();
+        if here.is_empty() {
+            return;
+        }
+        if here
+            .iter()
+            .all(|(_, index)| *index != Some(interface.index))
+        {
+            // Made anew: nobody may be Active on it before the data plane is attached.
+            self.notify(Notice::InterfaceAppeared(interface.clone()));
+            return;
+        }
+        for (vrid, _) in here {
+            self.place(vrid, interface);
+            let state = if interface.up {
+                LinkState::Up
+            } else {
+                LinkState::Down
+            };
+            self.node.handle_link(vrid, state, clock::now());
+            self.drain();
+        }
+        self.notify(Notice::InterfaceChanged(interface.clone()));
+    }
+
+    /// The data plane is attached to an interface that was made anew.
+    fn interface_attached(&mut self, interface: &Interface) {
+        for placement in self.placements.values_mut() {
+            if placement.interface == interface.name {
+                placement.ifindex = Some(interface.index);
+            }
+        }
+        self.interface_is(interface);
+    }
+
+    fn interface_deleted(&mut self, index: u32) {
+        let gone: Vec<(Vrid, String)> = self
+            .placements
+            .iter_mut()
+            .filter(|(_, placement)| placement.ifindex == Some(index))
+            .map(|(vrid, placement)| {
+                placement.ifindex = None;
+                (*vrid, placement.interface.clone())
+            })
+            .collect();
+        for (vrid, _) in &gone {
+            self.node.handle_link(*vrid, LinkState::Gone, clock::now());
+            self.drain();
+        }
+        if let Some((_, name)) = gone.into_iter().next() {
+            self.notify(Notice::InterfaceGone { name });
+        }
+    }
+
+    /// Answers for the instance's VIPs carry the interface's present address.
+    fn place(&mut self, vrid: Vrid, interface: &Interface) {
+        let (index, mac) = (interface.index, interface.mac);
+        self.write(vrid, |slots, slot| slots.set_interface(slot, index, mac));
+        self.announcer.set_interface(vrid, index, mac);
+    }
+
+    /// Tells the rest of the agent, if it listens; the election never waits for a log line.
+    fn notify(&mut self, notice: Notice) {
+        if self.notices.try_send(notice).is_err() {
+            self.counters.reports_lost += 1;
+        }
+    }
+}
+
+/// Answers a request; whoever asked may have gone away meanwhile.
+fn answer<T>(reply: oneshot::Sender<T>, value: T) {
+    if reply.send(value).is_err() {
+        tracing::debug!("nobody waits for the answer any more");
+    }
+}
+
+/// Time a started thread may take to end before it is given up.
+pub const SHUTDOWN_BOUND: Duration = Duration::from_secs(2);

@@ -1,0 +1,6 @@
+//! Which backend gets the packets: checks, neighbour resolution, and the choice between them.
+
+pub mod board;
+pub mod neighbours;
+pub mod supervisor;
+pub mod tcp;

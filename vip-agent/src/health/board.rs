@@ -1,0 +1,67 @@
+//! What is known of the backends, shared between checks, neighbour watch, steering and status.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use vip_proto::backend::Candidate;
+
+/// One backend's present condition.
+#[derive(Debug, Clone)]
+pub struct Condition {
+    /// Its name.
+    pub name: String,
+    /// Its own address.
+    pub address: IpAddr,
+    /// Whether its check passes; `None`: not checked yet.
+    pub passes: Option<bool>,
+    /// Result of the last check, as a phrase.
+    pub last_check: String,
+    /// Its MAC address, if it is resolved and on a network this node is connected to.
+    pub mac: Option<[u8; 6]>,
+    /// Why its MAC address is not known, as a phrase.
+    pub trouble: Option<String>,
+    /// Whether it gets the packets.
+    pub active: bool,
+}
+
+impl Condition {
+    /// What the choice of the active backend depends on.
+    #[must_use]
+    pub fn candidate(&self) -> Candidate {
+        Candidate {
+            healthy: self.passes == Some(true),
+            resolved: self.mac.is_some(),
+        }
+    }
+
+    /// Whether packets can be steered to it.
+    #[must_use]
+    pub fn is_healthy(&self) -> bool {
+        let Candidate { healthy, resolved } = self.candidate();
+        healthy && resolved
+    }
+}
+
+/// The backends of one instance, in order of preference.
+#[derive(Debug, Clone, Default)]
+pub struct Board(Arc<Mutex<Vec<Condition>>>);
+
+impl Board {
+    /// A board with these backends.
+    #[must_use]
+    pub fn new(backends: Vec<Condition>) -> Self {
+        Self(Arc::new(Mutex::new(backends)))
+    }
+
+    /// Exclusive access; short, and never across an await.
+    pub fn lock(&self) -> MutexGuard<'_, Vec<Condition>> {
+        // The data is plain values: a panic elsewhere cannot have left it half-written.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A copy of what is known.
+    #[must_use]
+    pub fn snapshot(&self) -> Vec<Condition> {
+        self.lock().clone()
+    }
+}

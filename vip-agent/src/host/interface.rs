@@ -1,0 +1,172 @@
+//! The host's interfaces, as netlink tells of them.
+
+use std::net::IpAddr;
+
+use futures_util::TryStreamExt;
+use netlink_packet_route::address::AddressAttribute;
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage, LinkXdp, XdpAttached};
+use rtnetlink::Handle;
+
+use crate::error::RunError;
+
+/// An XDP program that is attached to an interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AttachedXdp {
+    /// Kernel's number of the program.
+    pub id: u32,
+    /// Whether it runs in the driver (else in the generic hook).
+    pub native: bool,
+}
+
+/// One interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Interface {
+    /// Its name.
+    pub name: String,
+    /// Its index.
+    pub index: u32,
+    /// Its MAC address; all zero for interfaces without one.
+    pub mac: [u8; 6],
+    /// Whether it is up and has carrier.
+    pub up: bool,
+    /// Its own addresses.
+    pub addresses: Vec<IpAddr>,
+    /// What is in its XDP slot.
+    pub xdp: Option<AttachedXdp>,
+}
+
+impl Interface {
+    /// What a link message says; addresses are not part of it. `None`: the message names no interface.
+    #[must_use]
+    pub fn from_link(link: &LinkMessage) -> Option<Self> {
+        let mut interface = Self {
+            name: String::new(),
+            index: link.header.index,
+            mac: [0; 6],
+            up: is_up(link),
+            addresses: Vec::new(),
+            xdp: None,
+        };
+        for attribute in &link.attributes {
+            #[expect(
+                clippy::wildcard_enum_match_arm,
+                reason = "one of a hundred attributes"
+            )]
+            match attribute {
+                LinkAttribute::IfName(name) => interface.name.clone_from(name),
+                LinkAttribute::Address(address) => {
+                    interface.mac = address.as_slice().try_into().unwrap_or_default();
+                }
+                LinkAttribute::Xdp(xdp) => interface.xdp = attached(xdp),
+                _ => {}
+            }
+        }
+        (!interface.name.is_empty()).then_some(interface)
+    }
+}
+
+/// Up, and with carrier.
+#[must_use]
+pub fn is_up(link: &LinkMessage) -> bool {
+    link.header
+        .flags
+        .contains(LinkFlags::Up | LinkFlags::LowerUp)
+}
+
+fn attached(attributes: &[LinkXdp]) -> Option<AttachedXdp> {
+    let mut id = None;
+    let mut native = false;
+    for attribute in attributes {
+        #[expect(
+            clippy::wildcard_enum_match_arm,
+            reason = "only two of the attributes matter"
+        )]
+        match attribute {
+            LinkXdp::ProgId(number) => id = Some(*number),
+            LinkXdp::Attached(mode) => native = *mode != XdpAttached::SocketBuffer,
+            _ => {}
+        }
+    }
+    id.map(|id| AttachedXdp { id, native })
+}
+
+/// All interfaces of this network namespace, with their addresses.
+///
+/// # Errors
+/// [`RunError::Netlink`].
+pub async fn list(handle: &Handle) -> Result<Vec<Interface>, RunError> {
+    let mut interfaces: Vec<Interface> = handle
+        .link()
+        .get()
+        .execute()
+        .try_filter_map(async |link| Ok(Interface::from_link(&link)))
+        .try_collect()
+        .await
+        .map_err(RunError::netlink("listing the interfaces"))?;
+    let mut addresses = handle.address().get().execute();
+    while let Some(address) = addresses
+        .try_next()
+        .await
+        .map_err(RunError::netlink("listing the addresses"))?
+    {
+        let own = address.attributes.iter().find_map(|attribute| {
+            #[expect(clippy::wildcard_enum_match_arm, reason = "only the address matters")]
+            match attribute {
+                AddressAttribute::Local(address) => Some(*address),
+                _ => None,
+            }
+        });
+        let plain = address.attributes.iter().find_map(|attribute| {
+            #[expect(clippy::wildcard_enum_match_arm, reason = "only the address matters")]
+            match attribute {
+                AddressAttribute::Address(address) => Some(*address),
+                _ => None,
+            }
+        });
+        // On a point-to-point link `Address` is the other end's and `Local` ours.
+        let Some(address_here) = own.or(plain) else {
+            continue;
+        };
+        if let Some(interface) = interfaces
+            .iter_mut()
+            .find(|interface| interface.index == address.header.index)
+        {
+            interface.addresses.push(address_here);
+        }
+    }
+    Ok(interfaces)
+}
+
+/// The interface with this name.
+///
+/// # Errors
+/// [`RunError::NoInterface`], naming what there is instead.
+pub fn find<'i>(
+    interfaces: &'i [Interface],
+    name: &str,
+    wanted_by: &str,
+) -> Result<&'i Interface, RunError> {
+    interfaces
+        .iter()
+        .find(|interface| interface.name == name)
+        .ok_or_else(|| {
+            let present: Vec<&str> = interfaces
+                .iter()
+                .map(|interface| interface.name.as_str())
+                .collect();
+            RunError::NoInterface {
+                name: name.to_owned(),
+                wanted_by: wanted_by.to_owned(),
+                present: present.join(", "),
+            }
+        })
+}
+
+/// Name of the interface's driver, as sysfs tells.
+#[must_use]
+pub fn driver(name: &str) -> String {
+    std::fs::read_link(format!("/sys/class/net/{name}/device/driver"))
+        .ok()
+        .and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()))
+        .unwrap_or_else(|| "unknown driver".to_owned())
+}

@@ -1,0 +1,265 @@
+//! The UDP socket that adverts come and go by.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
+use vip_proto::NodeAddress;
+use vip_proto::native::MAX_DATAGRAM;
+
+use crate::config::{Cluster, Transport};
+use crate::error::RunError;
+use crate::host::interface::{self, Interface};
+
+/// Internetwork control: what routers mark their own protocols with (RFC 4594 §3.1, RFC 9568's
+/// implementations).
+const CLASS_SELECTOR_6: u32 = 0xc0;
+
+/// The advert socket and where adverts go.
+#[derive(Debug)]
+pub struct AdvertSocket {
+    socket: UdpSocket,
+    address: NodeAddress,
+    destinations: Vec<SocketAddr>,
+    group: Option<IpAddr>,
+}
+
+impl AdvertSocket {
+    /// Opens the socket as the configuration says.
+    ///
+    /// # Errors
+    /// [`RunError::Io`] with what could not be done; [`RunError::NoInterface`] if the multicast
+    /// interface does not exist.
+    pub fn open(cluster: &Cluster, interfaces: &[Interface]) -> Result<Self, RunError> {
+        match &cluster.transport {
+            Transport::Unicast { peers } => unicast(cluster, peers),
+            Transport::Multicast { group, interface } => {
+                let wanted_by = "[cluster] multicast";
+                let interface = interface::find(interfaces, interface, wanted_by)?;
+                multicast(cluster, *group, interface)
+            }
+        }
+    }
+
+    /// The address adverts come from.
+    #[must_use]
+    pub const fn address(&self) -> NodeAddress {
+        self.address
+    }
+
+    /// Sends one advert to all peers. Fails only if no peer could be sent to: a single dead peer
+    /// whose MAC address does not resolve is no failure of ours.
+    ///
+    /// # Errors
+    /// What the kernel answered for the last peer.
+    pub fn send(&self, advert: &[u8]) -> io::Result<()> {
+        let mut failure = None;
+        let mut sent = false;
+        for destination in &self.destinations {
+            match self.socket.send_to(advert, destination) {
+                Ok(_) => sent = true,
+                Err(error) => failure = Some(error),
+            }
+        }
+        match failure {
+            Some(error) if !sent => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// The next advert that waits in the queue, with its source; `None`: the queue is empty.
+    ///
+    /// # Errors
+    /// What the kernel answered; an error some peer's host reported by ICMP is not one.
+    pub fn receive<'b>(
+        &self,
+        buffer: &'b mut [u8; MAX_DATAGRAM],
+    ) -> io::Result<Option<(NodeAddress, &'b [u8])>> {
+        loop {
+            match self.socket.recv_from(buffer) {
+                Ok((length, from)) => {
+                    let from = NodeAddress(from.ip().to_canonical());
+                    return Ok(buffer.get(..length).map(|datagram| (from, datagram)));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) if is_passing(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Joins the multicast group again, after its interface was made anew.
+    ///
+    /// # Errors
+    /// What the kernel answered.
+    pub fn rejoin(&self, interface: &Interface) -> io::Result<()> {
+        match self.group {
+            Some(group) => join(&socket2::SockRef::from(&self.socket), group, interface),
+            None => Ok(()),
+        }
+    }
+}
+
+impl AsFd for AdvertSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// Errors that tell of a peer, not of the socket.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::Interrupted
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkUnreachable
+    )
+}
+
+fn unicast(cluster: &Cluster, peers: &[IpAddr]) -> Result<AdvertSocket, RunError> {
+    let address = match (cluster.address, peers.first()) {
+        (Some(address), _) => address,
+        (None, Some(peer)) => {
+            source_towards(SocketAddr::new(*peer, cluster.port)).map_err(RunError::io(format!(
+                "finding the address this node has towards its peer {peer} ([cluster] address \
+                 sets it)"
+            )))?
+        }
+        (None, None) => {
+            return Err(RunError::HostConfig(
+                "[cluster] names neither an address nor a peer: this node cannot tell which of its \
+                 addresses is meant"
+                    .to_owned(),
+            ));
+        }
+    };
+    let local = SocketAddr::new(address, cluster.port);
+    let what = format!("opening the advert socket on {local}");
+    let socket = bound(local).map_err(RunError::io(what))?;
+    let destinations = peers
+        .iter()
+        .map(|peer| SocketAddr::new(*peer, cluster.port))
+        .collect();
+    Ok(AdvertSocket {
+        socket,
+        address: NodeAddress(address),
+        destinations,
+        group: None,
+    })
+}
+
+fn multicast(
+    cluster: &Cluster,
+    group: IpAddr,
+    interface: &Interface,
+) -> Result<AdvertSocket, RunError> {
+    let what = || {
+        format!(
+            "opening the advert socket for {group} on {}",
+            interface.name
+        )
+    };
+    let destination = match group {
+        IpAddr::V4(_) => SocketAddr::new(group, cluster.port),
+        IpAddr::V6(group) => {
+            SocketAddr::V6(SocketAddrV6::new(group, cluster.port, 0, interface.index))
+        }
+    };
+    let any: IpAddr = match group {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = bound(SocketAddr::new(any, cluster.port)).map_err(RunError::io(what()))?;
+    let options = socket2::SockRef::from(&socket);
+    join(&options, group, interface).map_err(RunError::io(what()))?;
+    options
+        .bind_device(Some(interface.name.as_bytes()))
+        .map_err(RunError::io(what()))?;
+    let address = match cluster.address {
+        Some(address) => address,
+        None => multicast_source(group, destination, interface).map_err(RunError::io(format!(
+            "finding the address of {} that adverts come from ([cluster] address sets it)",
+            interface.name
+        )))?,
+    };
+    Ok(AdvertSocket {
+        socket,
+        address: NodeAddress(address),
+        destinations: vec![destination],
+        group: Some(group),
+    })
+}
+
+/// Joins the group, sends to it by this interface, one hop far, and not to ourselves.
+fn join(socket: &Socket, group: IpAddr, interface: &Interface) -> io::Result<()> {
+    match group {
+        IpAddr::V4(group) => {
+            let index = InterfaceIndexOrAddress::Index(interface.index);
+            socket.join_multicast_v4_n(&group, &index)?;
+            if let Some(address) = first_v4(interface) {
+                socket.set_multicast_if_v4(&address)?;
+            }
+            socket.set_multicast_ttl_v4(1)?;
+            socket.set_multicast_loop_v4(false)
+        }
+        IpAddr::V6(group) => {
+            socket.join_multicast_v6(&group, interface.index)?;
+            socket.set_multicast_if_v6(interface.index)?;
+            socket.set_multicast_hops_v6(1)?;
+            socket.set_multicast_loop_v6(false)
+        }
+    }
+}
+
+fn first_v4(interface: &Interface) -> Option<Ipv4Addr> {
+    interface
+        .addresses
+        .iter()
+        .find_map(|address| match address {
+            IpAddr::V4(address) => Some(*address),
+            IpAddr::V6(_) => None,
+        })
+}
+
+/// A non-blocking, marked UDP socket on this address.
+fn bound(local: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(local), Type::DGRAM, Some(Protocol::UDP))?;
+    match local {
+        SocketAddr::V4(_) => socket.set_tos_v4(CLASS_SELECTOR_6)?,
+        SocketAddr::V6(_) => {
+            socket.set_only_v6(true)?;
+            socket.set_tclass_v6(CLASS_SELECTOR_6)?;
+        }
+    }
+    // The highest band of the default queueing discipline that needs no privilege.
+    socket.set_priority(6)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&local.into())?;
+    Ok(socket.into())
+}
+
+/// The source address the kernel would choose towards `destination`.
+fn source_towards(destination: SocketAddr) -> io::Result<IpAddr> {
+    let any: IpAddr = match destination {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind(SocketAddr::new(any, 0))?;
+    socket.connect(destination)?;
+    Ok(socket.local_addr()?.ip())
+}
+
+fn multicast_source(
+    group: IpAddr,
+    destination: SocketAddr,
+    interface: &Interface,
+) -> io::Result<IpAddr> {
+    match group {
+        IpAddr::V4(_) => first_v4(interface).map(IpAddr::V4).ok_or_else(|| {
+            io::Error::new(io::ErrorKind::AddrNotAvailable, "it has no IPv4 address")
+        }),
+        IpAddr::V6(_) => source_towards(destination),
+    }
+}
