@@ -1,4 +1,23 @@
 //! The validated configuration: the only form the rest of the agent sees.
+//!
+//! A file becomes a [`Config`] in three steps, each of which reports everything it finds and goes on
+//! with what is sound: the text is parsed with the position of each value, [`structure`] holds it
+//! against the [schema] (unknown keys, wrong types, numbers out of range), and [`validate`] checks
+//! what values mean together. [`host`] then compares the result with the interfaces of a host.
+
+pub mod diagnostic;
+pub mod duration;
+mod field;
+pub mod host;
+pub mod key;
+mod load;
+mod raw;
+pub mod schema;
+mod structure;
+#[cfg(test)]
+mod tests;
+pub mod timing;
+mod validate;
 
 use std::net::IpAddr;
 use std::num::NonZeroU8;
@@ -7,6 +26,10 @@ use std::time::Duration;
 
 use vip_proto::announce::Announce;
 use vip_proto::{Priority, Vrid};
+
+pub use diagnostic::{Finding, LoadError, Severity};
+pub use host::{InterfaceFacts, host_findings};
+pub use load::{Loaded, load};
 
 /// One node's configuration.
 #[derive(Debug, Clone)]

@@ -1,0 +1,183 @@
+//! The `[cluster]` table.
+
+use std::net::IpAddr;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use vip_proto::native::DEFAULT_PORT;
+
+use super::addresses;
+use crate::config::diagnostic::{Finding, Findings};
+use crate::config::duration::Text;
+use crate::config::{Cluster, Key, Transport, key, raw};
+
+/// Checks the table and reads the key files.
+pub(super) fn validate(
+    raw: &raw::Cluster,
+    base: &Path,
+    findings: &mut Findings,
+) -> Option<Cluster> {
+    let keys = keys(raw, base, findings);
+    let transport = transport(raw, findings);
+    if let Some(address) = raw.address.get()
+        && let Some((why, help)) = addresses::not_a_node(*address)
+    {
+        findings.push(
+            Finding::error(
+                "config::bad_address",
+                format!("`cluster.address` cannot be {address}: {why}"),
+            )
+            .at(raw.address.span(), why)
+            .help(help),
+        );
+    }
+    one_family(raw, findings);
+    Some(Cluster {
+        address: raw.address.get().copied(),
+        transport: transport?,
+        port: raw.port.or(DEFAULT_PORT),
+        advert_interval: raw.advert_interval.or(Text(Duration::from_millis(100))).0,
+        down_factor: raw.down_factor.or(3),
+        startup_delay: raw.startup_delay.or(Text(Duration::ZERO)).0,
+        keys,
+    })
+}
+
+/// Reads all key files. What cannot be read is reported and left out.
+fn keys(raw: &raw::Cluster, base: &Path, findings: &mut Findings) -> Vec<Key> {
+    let single = raw.key_file.get().map(|path| (path, raw.key_file.span()));
+    let mut keys: Vec<(Key, Range<usize>)> = Vec::new();
+    for (path, span) in single.into_iter().chain(raw.key_files.elements()) {
+        let path: PathBuf = base.join(path);
+        let key = match key::read(&path) {
+            Ok(key) => key,
+            Err(error) => {
+                let finding = Finding::error("config::key_file", error.to_string());
+                findings.push(finding.at(span, "named here").help(error.help()));
+                continue;
+            }
+        };
+        if let Some((_, first)) = keys.iter().find(|(other, _)| other.id == key.id) {
+            findings.push(
+                Finding::error(
+                    "config::duplicate_key_id",
+                    format!("two key files have the identifier {}", key.id),
+                )
+                .at(span, "this one")
+                .at(first.clone(), "and this one")
+                .help("adverts name their key by its identifier: give the new key another one (`vip-agent keygen --id 2 FILE`)"),
+            );
+            continue;
+        }
+        keys.push((key, span));
+    }
+    keys.into_iter().map(|(key, _)| key).collect()
+}
+
+fn transport(raw: &raw::Cluster, findings: &mut Findings) -> Option<Transport> {
+    if let Some(multicast) = raw.multicast.get() {
+        let group = *multicast.group.get()?;
+        if !group.is_multicast() {
+            findings.push(
+                Finding::error(
+                    "config::not_multicast",
+                    format!("`cluster.multicast.group` is not a multicast address: {group}"),
+                )
+                .at(multicast.group.span(), "not multicast")
+                .help(
+                    "choose one from 239.0.0.0/8 (like 239.255.81.12) or ff02::/16 (like \
+                     ff02::5112)",
+                ),
+            );
+            return None;
+        }
+        return Some(Transport::Multicast {
+            group,
+            interface: multicast.interface.get()?.clone(),
+        });
+    }
+    if !raw.peers.is_set() {
+        return None;
+    }
+    if raw.peers.get().is_some_and(Vec::is_empty) {
+        findings.push(
+            Finding::warning(
+                "config::no_peers",
+                "there are no peers: nothing takes over from this node",
+            )
+            .at(raw.peers.span(), "empty")
+            .help("name the addresses of the other nodes"),
+        );
+    }
+    let mut peers: Vec<(IpAddr, Range<usize>)> = Vec::new();
+    for (peer, span) in raw.peers.elements() {
+        if let Some((why, help)) = addresses::not_a_node(*peer) {
+            let message = format!("{peer} cannot be a peer: {why}");
+            findings.push(
+                Finding::error("config::bad_address", message)
+                    .at(span, why)
+                    .help(help),
+            );
+        } else if raw.address.get() == Some(peer) {
+            findings.push(
+                Finding::error(
+                    "config::own_peer",
+                    format!("peer {peer} is this node itself"),
+                )
+                .at(span, "listed as peer")
+                .at(raw.address.span(), "this node's address")
+                .help("list the other nodes only: each node has its own list"),
+            );
+        } else if let Some((_, first)) = peers.iter().find(|(other, _)| other == peer) {
+            findings.push(
+                Finding::error(
+                    "config::duplicate_peer",
+                    format!("peer {peer} is listed twice"),
+                )
+                .at(span, "again")
+                .at(first.clone(), "first here")
+                .help("remove one of the two"),
+            );
+        } else {
+            peers.push((*peer, span));
+        }
+    }
+    Some(Transport::Unicast {
+        peers: peers.into_iter().map(|(peer, _)| peer).collect(),
+    })
+}
+
+/// All addresses that adverts travel between must be of one family.
+fn one_family(raw: &raw::Cluster, findings: &mut Findings) {
+    let group = raw.multicast.get().map(|multicast| &multicast.group);
+    let mut all: Vec<(&IpAddr, Range<usize>)> = raw.peers.elements().collect();
+    for field in [Some(&raw.address), group].into_iter().flatten() {
+        all.extend(field.get().map(|address| (address, field.span())));
+    }
+    all.sort_by_key(|(_, span)| span.start);
+    let Some(((first, first_span), rest)) = all.split_first() else {
+        return;
+    };
+    if let Some((other, span)) = rest
+        .iter()
+        .find(|(other, _)| other.is_ipv4() != first.is_ipv4())
+    {
+        findings.push(
+            Finding::error(
+                "config::mixed_families",
+                format!("the addresses of the cluster mix IPv4 and IPv6: {first} and {other}"),
+            )
+            .at(span.clone(), family(other))
+            .at(first_span.clone(), family(first))
+            .help(
+                "adverts travel over one family: give all nodes by addresses of the same; VIPs \
+                 can be of both",
+            ),
+        );
+    }
+}
+
+const fn family(address: &IpAddr) -> &'static str {
+    if address.is_ipv4() { "IPv4" } else { "IPv6" }
+}
