@@ -509,7 +509,7 @@ impl Node {
             address: self.address,
             incarnation: self.incarnation,
             pace: self.pace,
-            stalled: now < self.stalled_until,
+            stalled_until: self.stalled_until,
             peers: &peers,
         };
         self.elections

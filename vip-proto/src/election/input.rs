@@ -54,8 +54,8 @@ pub(crate) struct Context<'a> {
     pub(crate) address: NodeAddress,
     pub(crate) incarnation: Incarnation,
     pub(crate) pace: Pace,
-    /// The agent was stopped a moment ago: what it reads now may be old.
-    pub(crate) stalled: bool,
+    /// The agent was stopped a moment ago: what it reads before this may be old.
+    pub(crate) stalled_until: Instant,
     pub(crate) peers: &'a dyn Peers,
 }
 
@@ -64,8 +64,14 @@ pub(crate) struct Context<'a> {
 pub(crate) trait Peers {
     /// How many candidates there are.
     fn candidates(&self) -> u32;
-    /// How many of them go before a node of this claim, or were named the heir.
-    fn candidates_before(&self, claim: (u8, NodeAddress), heir: Option<Incarnation>) -> u32;
+    /// How many of them go before a node of this claim: those with a better one, except the node
+    /// that has departed, and the heir it has named.
+    fn candidates_before(
+        &self,
+        claim: (u8, NodeAddress),
+        heir: Option<Incarnation>,
+        departed: Option<NodeAddress>,
+    ) -> u32;
     /// The candidate with the best claim among those whose session is verified.
     fn successor(&self) -> Option<Incarnation>;
     /// The incarnation of this peer, if it is a candidate whose session is verified.

@@ -85,6 +85,8 @@ pub(super) struct Wait {
     pub(super) last_in_line: bool,
     /// Goes before this node whatever its priority.
     pub(super) heir: Option<Incarnation>,
+    /// Has just left, and waits for everybody else whatever its priority.
+    pub(super) departed: Option<NodeAddress>,
 }
 
 impl Wait {
@@ -97,6 +99,7 @@ impl Wait {
             reason: TransitionReason::ActiveDown,
             last_in_line: false,
             heir: None,
+            departed: None,
         }
     }
 }

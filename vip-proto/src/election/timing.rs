@@ -45,11 +45,12 @@ impl Pace {
 
     /// How much longer a node waits for each live candidate that goes before it.
     ///
-    /// Long enough that the other's claim is heard even if the two count from different adverts, the
-    /// other is late, and its first advert as Active is lost. It is paid only when a candidate lives
-    /// and yet does not claim: one that is dead is noticed within [`Self::silence`].
+    /// Long enough that the other's claim is heard first even if the two count from different
+    /// adverts, one of them notices a loss only by [`Self::silence`], the other is late, and its
+    /// first advert as Active is lost. It is paid only when a candidate lives and yet does not
+    /// claim: one that is dead is noticed within the silence.
     pub(crate) fn rank_wait(self) -> Duration {
-        self.interval * u32::from(self.factor) * 2
+        self.interval * (u32::from(self.factor) + 4)
     }
 
     /// How long a node that has handed over goes on naming its successor.

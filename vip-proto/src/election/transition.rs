@@ -131,7 +131,7 @@ impl Election {
                 let named = heard.record.successor == Some(ctx.incarnation)
                     && heard.record.epoch >= known
                     && !following_another;
-                if named && self.eligible() && !ctx.stalled {
+                if named && self.eligible() && ctx.now >= ctx.stalled_until {
                     self.become_active(TransitionReason::Successor, ctx, out);
                 } else if self
                     .followed
@@ -187,21 +187,29 @@ impl Election {
             return;
         }
         let pace = heard.pace;
-        self.wait = Some(match heard.record.successor {
+        let (skew, down) = (
+            pace.skew(self.config.priority),
+            pace.down_interval(self.config.priority),
+        );
+        let wait = match heard.record.successor {
             // Named, but what was read may be old: others may have claimed meanwhile.
             Some(heir) if heir == ctx.incarnation => Wait {
                 last_in_line: true,
-                ..Wait::new(ctx.now, pace.down_interval(self.config.priority), pace)
+                ..Wait::new(ctx.now, down, pace)
             },
             Some(heir) => Wait {
                 heir: Some(heir),
-                ..Wait::new(ctx.now, pace.down_interval(self.config.priority), pace)
+                ..Wait::new(ctx.now, down, pace)
             },
             // RFC 9568 §6.4.2: priority 0 sets the timer to Skew_Time.
             None => Wait {
                 reason: TransitionReason::ActiveLeft,
-                ..Wait::new(ctx.now, pace.skew(self.config.priority), pace)
+                ..Wait::new(ctx.now, skew, pace)
             },
+        };
+        self.wait = Some(Wait {
+            departed: Some(heard.peer),
+            ..wait
         });
     }
 
@@ -261,7 +269,8 @@ impl Election {
             out.transmit();
         }
         if let Some(wait) = self.wait.filter(|wait| ctx.now >= wait.check_at) {
-            let due = self.due(&wait, ctx);
+            // After a stall the news may still wait in a queue: look again once it has been read.
+            let due = self.due(&wait, ctx).max(ctx.stalled_until);
             if ctx.now >= due {
                 self.become_active(wait.reason, ctx, out);
             } else {
@@ -279,7 +288,8 @@ impl Election {
         let before = if wait.last_in_line {
             ctx.peers.candidates()
         } else {
-            ctx.peers.candidates_before(self.claim(ctx), wait.heir)
+            ctx.peers
+                .candidates_before(self.claim(ctx), wait.heir, wait.departed)
         };
         wait.deadline + wait.pace.slower(ctx.pace).rank_wait() * before
     }
@@ -294,9 +304,13 @@ impl Election {
 
     fn candidates_changed(&mut self, ctx: &Context<'_>) {
         if let Some(wait) = self.wait.filter(|wait| wait.check_at > wait.deadline) {
-            // Not before now: a moment in the past would look like a turn that was slept through.
-            let check_at = self.due(&wait, ctx).max(ctx.now);
-            self.wait = Some(Wait { check_at, ..wait });
+            // Nodes learn of this at different times: they begin to count again, in their order.
+            let deadline = ctx.now + wait.pace.skew(self.config.priority);
+            self.wait = Some(Wait {
+                deadline,
+                check_at: deadline,
+                ..wait
+            });
         }
         // Somebody who cannot become Active has no timer that would end following a dead node.
         if self.wait.is_none()

@@ -208,9 +208,16 @@ impl Peers for InstancePeers<'_> {
         self.count(|_| true)
     }
 
-    fn candidates_before(&self, claim: (u8, NodeAddress), heir: Option<Incarnation>) -> u32 {
+    fn candidates_before(
+        &self,
+        claim: (u8, NodeAddress),
+        heir: Option<Incarnation>,
+        departed: Option<NodeAddress>,
+    ) -> u32 {
         self.count(|heard| {
-            (heard.record.priority, heard.peer) > claim || Some(heard.incarnation) == heir
+            let better =
+                (heard.record.priority, heard.peer) > claim && Some(heard.peer) != departed;
+            better || Some(heard.incarnation) == heir
         })
     }
 
