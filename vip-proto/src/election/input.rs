@@ -2,7 +2,7 @@
 
 use super::State;
 use super::timing::Pace;
-use crate::native::InstanceRecord;
+use crate::native::{Flags, InstanceRecord};
 use crate::node::LinkState;
 use crate::{Incarnation, Instant, NodeAddress};
 
@@ -45,6 +45,25 @@ impl Heard {
     pub(crate) fn claims(&self) -> bool {
         self.record.state == State::Active && self.record.priority > 0
     }
+
+    /// Where the peer stands among the candidates.
+    pub(crate) const fn claim(&self) -> Claim {
+        Claim {
+            insists: !self.record.flags.contains(Flags::YIELD),
+            priority: self.record.priority,
+            address: self.peer,
+        }
+    }
+}
+
+/// Who goes first among those who could become Active: greater is better. RFC 9568 §6.4.3, save for
+/// nodes that give way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Claim {
+    /// Whether the node does not give way to all others.
+    pub(crate) insists: bool,
+    pub(crate) priority: u8,
+    pub(crate) address: NodeAddress,
 }
 
 /// What an election may know when it decides.
@@ -62,16 +81,9 @@ pub(crate) struct Context<'a> {
 /// The peers, as seen by one instance. A *candidate* is a peer heard within its down interval that
 /// is Backup and can become Active.
 pub(crate) trait Peers {
-    /// How many candidates there are.
-    fn candidates(&self) -> u32;
-    /// How many of them go before a node of this claim: those with a better one, except the node
-    /// that has departed, and the heir it has named.
-    fn candidates_before(
-        &self,
-        claim: (u8, NodeAddress),
-        heir: Option<Incarnation>,
-        departed: Option<NodeAddress>,
-    ) -> u32;
+    /// How many candidates go before a node of this claim: those with a better one, and the heir
+    /// the last Active node has named.
+    fn candidates_before(&self, claim: Claim, heir: Option<Incarnation>) -> u32;
     /// The candidate with the best claim among those whose session is verified.
     fn successor(&self) -> Option<Incarnation>;
     /// The incarnation of this peer, if it is a candidate whose session is verified.

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::input::{Context, Heard};
+use super::input::{Claim, Context, Heard};
 use super::timing::Pace;
 use super::{InstanceStatus, State, TransitionReason};
 use crate::native::{Flags, InstanceRecord};
@@ -81,12 +81,10 @@ pub(super) struct Wait {
     pub(super) pace: Pace,
     /// Why this node will be Active if it comes to that.
     pub(super) reason: TransitionReason,
-    /// All candidates go before this node, not only better ones.
-    pub(super) last_in_line: bool,
+    /// This node gives way to all candidates, not only better ones; its adverts say so.
+    pub(super) yields: bool,
     /// Goes before this node whatever its priority.
     pub(super) heir: Option<Incarnation>,
-    /// Has just left, and waits for everybody else whatever its priority.
-    pub(super) departed: Option<NodeAddress>,
 }
 
 impl Wait {
@@ -97,9 +95,8 @@ impl Wait {
             check_at: deadline,
             pace,
             reason: TransitionReason::ActiveDown,
-            last_in_line: false,
+            yields: false,
             heir: None,
-            departed: None,
         }
     }
 }
@@ -156,11 +153,7 @@ impl Election {
                 0
             },
             state: self.state,
-            flags: if self.requesting {
-                Flags::REQUEST
-            } else {
-                Flags::default()
-            },
+            flags: self.flags(),
             epoch: self.epoch,
             successor: self.departure.and_then(|departure| departure.successor),
             vips_digest: self.config.vips_digest,
@@ -188,9 +181,27 @@ impl Election {
         self.config.preempt && !self.held && self.state == State::Backup && self.eligible()
     }
 
-    /// This node's claim, to be compared with others: greater is better (RFC 9568 §6.4.3).
-    pub(super) const fn claim(&self, ctx: &Context<'_>) -> (u8, NodeAddress) {
-        (self.config.priority.get(), ctx.address)
+    /// Where this node stands among those who could become Active.
+    pub(super) fn claim(&self, ctx: &Context<'_>) -> Claim {
+        Claim {
+            insists: !self.wait.is_some_and(|wait| wait.yields),
+            priority: self.config.priority.get(),
+            address: ctx.address,
+        }
+    }
+
+    fn flags(&self) -> Flags {
+        let request = if self.requesting {
+            Flags::REQUEST
+        } else {
+            Flags::default()
+        };
+        let yields = self.wait.is_some_and(|wait| wait.yields);
+        request.and(if yields {
+            Flags::YIELD
+        } else {
+            Flags::default()
+        })
     }
 
     pub(crate) fn status(&self, address: NodeAddress) -> InstanceStatus {

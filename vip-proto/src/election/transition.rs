@@ -75,6 +75,7 @@ impl Election {
             && ctx.now > wait.check_at + ctx.pace.lateness()
         {
             self.wait_last(wait.pace, ctx);
+            out.transmit();
         }
     }
 
@@ -191,10 +192,10 @@ impl Election {
             pace.skew(self.config.priority),
             pace.down_interval(self.config.priority),
         );
-        let wait = match heard.record.successor {
+        self.wait = Some(match heard.record.successor {
             // Named, but what was read may be old: others may have claimed meanwhile.
             Some(heir) if heir == ctx.incarnation => Wait {
-                last_in_line: true,
+                yields: true,
                 ..Wait::new(ctx.now, down, pace)
             },
             Some(heir) => Wait {
@@ -206,10 +207,6 @@ impl Election {
                 reason: TransitionReason::ActiveLeft,
                 ..Wait::new(ctx.now, skew, pace)
             },
-        };
-        self.wait = Some(Wait {
-            departed: Some(heard.peer),
-            ..wait
         });
     }
 
@@ -221,7 +218,7 @@ impl Election {
 
     /// Two nodes are Active: the better one keeps the instance, the other releases it at once.
     fn meet_active(&mut self, heard: &Heard, ctx: &Context<'_>, out: &mut Outbox) {
-        let kept = self.claim(ctx) > (heard.record.priority, heard.peer);
+        let kept = self.claim(ctx) > heard.claim();
         let known = self.conflict.is_some_and(|(peer, last)| {
             peer == heard.peer && ctx.now.saturating_since(last) < heard.pace.silence()
         });
@@ -285,12 +282,7 @@ impl Election {
 
     /// When this node's turn comes, as things stand.
     fn due(&self, wait: &Wait, ctx: &Context<'_>) -> crate::Instant {
-        let before = if wait.last_in_line {
-            ctx.peers.candidates()
-        } else {
-            ctx.peers
-                .candidates_before(self.claim(ctx), wait.heir, wait.departed)
-        };
+        let before = ctx.peers.candidates_before(self.claim(ctx), wait.heir);
         wait.deadline + wait.pace.slower(ctx.pace).rank_wait() * before
     }
 
@@ -433,7 +425,7 @@ impl Election {
     fn wait_last(&mut self, pace: super::timing::Pace, ctx: &Context<'_>) {
         let down = pace.down_interval(self.config.priority);
         self.wait = (self.state == State::Backup && self.eligible()).then(|| Wait {
-            last_in_line: true,
+            yields: true,
             ..Wait::new(ctx.now, down, pace)
         });
     }

@@ -17,6 +17,14 @@ pub struct Flags(pub u8);
 impl Flags {
     /// The sender has a higher priority than the Active node and asks it to hand over.
     pub const REQUEST: Self = Self(1);
+    /// The sender has just stopped being Active, or was stopped itself: it gives way to all others.
+    pub const YIELD: Self = Self(2);
+
+    /// These flags and `other`'s.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
 
     /// Whether all bits of `other` are set.
     #[must_use]

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use super::session::Sessions;
 use crate::election::State;
-use crate::election::input::{Heard, Peers};
+use crate::election::input::{Claim, Heard, Peers};
 use crate::election::timing::Pace;
 use crate::native::InstanceRecord;
 use crate::{Incarnation, Instant, NodeAddress};
@@ -204,21 +204,8 @@ impl InstancePeers<'_> {
 }
 
 impl Peers for InstancePeers<'_> {
-    fn candidates(&self) -> u32 {
-        self.count(|_| true)
-    }
-
-    fn candidates_before(
-        &self,
-        claim: (u8, NodeAddress),
-        heir: Option<Incarnation>,
-        departed: Option<NodeAddress>,
-    ) -> u32 {
-        self.count(|heard| {
-            let better =
-                (heard.record.priority, heard.peer) > claim && Some(heard.peer) != departed;
-            better || Some(heard.incarnation) == heir
-        })
+    fn candidates_before(&self, claim: Claim, heir: Option<Incarnation>) -> u32 {
+        self.count(|heard| heard.claim() > claim || Some(heard.incarnation) == heir)
     }
 
     fn successor(&self) -> Option<Incarnation> {

@@ -6,7 +6,7 @@ use super::{Node, Report};
 use crate::election::State;
 use crate::election::input::{Heard, Input};
 use crate::election::timing::Pace;
-use crate::native::{AdvertView, Header, InstanceRecord, RejectReason};
+use crate::native::{AdvertView, Flags, Header, InstanceRecord, RejectReason};
 use crate::{Instant, NodeAddress, Vrid};
 
 impl Node {
@@ -91,7 +91,7 @@ impl Node {
         self.feed_records(view, false, now);
     }
 
-    /// Stores what the peer says; whether a candidate ceased to be one.
+    /// Stores what the peer says; whether others have to wait less for it now.
     fn take_records(&mut self, view: &AdvertView<'_>, verified: bool) -> bool {
         let header = view.header();
         let Some(peer) = self.peers.entry(header.sender) else {
@@ -107,7 +107,7 @@ impl Node {
             else {
                 continue;
             };
-            changed |= is_candidate(known.as_ref()) && !is_candidate(record.as_ref());
+            changed |= weight(record.as_ref()) < weight(known.as_ref());
             *known = record;
             if let Some(record) = record.filter(|_| verified)
                 && digest.replace(record.vips_digest) != Some(record.vips_digest)
@@ -159,6 +159,12 @@ fn record_of(view: &AdvertView<'_>, vrid: Vrid) -> Option<InstanceRecord> {
     view.records().find(|record| record.vrid == vrid)
 }
 
-fn is_candidate(record: Option<&InstanceRecord>) -> bool {
-    record.is_some_and(|record| record.state == State::Backup && record.priority > 0)
+/// How much others have to wait for somebody who says this.
+fn weight(record: Option<&InstanceRecord>) -> u8 {
+    match record {
+        Some(record) if record.state != State::Backup || record.priority == 0 => 0,
+        Some(record) if record.flags.contains(Flags::YIELD) => 1,
+        Some(_) => 2,
+        None => 0,
+    }
 }
