@@ -225,6 +225,7 @@ pub struct Node {
     phase: Phase,
     /// While this lasts, what is read may have waited in a queue for long.
     stalled_until: Instant,
+    last_tick: Instant,
     sequence: u64,
     counters: NodeCounters,
     rejections: Rejections,
@@ -280,6 +281,7 @@ impl Node {
             elections,
             phase: Phase::New,
             stalled_until: Instant::default(),
+            last_tick: Instant::default(),
             sequence: 0,
             counters: NodeCounters::default(),
             rejections: Rejections::default(),
@@ -333,7 +335,8 @@ impl Node {
             self.feed_all(Input::Timeout, now);
             if ticks {
                 self.out.transmit();
-                self.feed_all(Input::Tick, now);
+                let previous = core::mem::replace(&mut self.last_tick, now);
+                self.feed_all(Input::Tick { previous }, now);
             }
         }
         self.out.flush();

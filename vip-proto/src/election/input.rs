@@ -18,7 +18,10 @@ pub(crate) enum Input {
     /// A timer may be due.
     Timeout,
     /// An advert interval has passed; the advert goes out with this drain.
-    Tick,
+    Tick {
+        /// When the one before did.
+        previous: Instant,
+    },
     /// A peer was lost, or is no longer what it was: whoever waits for it need not.
     CandidatesChanged,
     /// The instance's interface changed.

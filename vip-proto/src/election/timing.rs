@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use crate::Priority;
+use crate::{Instant, Priority};
 
 /// How often a node sends adverts, and how many may be missed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,18 +24,35 @@ impl Pace {
         self.interval * u32::from(self.factor) + self.skew(priority)
     }
 
-    /// How long the data plane may go on after an advert was sent.
+    /// How long the data plane may go on after an advert was sent in time.
     ///
-    /// A peer that has missed this advert counts from the one before, an interval earlier; so one
-    /// interval less than what peers wait, and an eighth for what clocks and the data plane's
-    /// coarser clock differ. With a factor of 2 there is no room for a lost advert.
+    /// Two things must fit before a peer may take over. A peer that has missed this advert counts
+    /// from the one before, an interval earlier. And the lease may be renewed as late as its very
+    /// end: that renewal is worth something only if its advert arrives in time, which may take half
+    /// an interval. An eighth more is left for clocks that differ in rate or resolution. With a
+    /// factor of 2 there is no room for a lost advert.
     pub(crate) fn lease(self) -> Duration {
-        let intervals = if self.factor > 2 {
+        let intervals = if self.loses_one() {
             self.factor - 1
         } else {
             self.factor
         };
-        self.interval * u32::from(intervals) - self.interval / 8
+        self.interval * u32::from(intervals) - self.interval * 5 / 8
+    }
+
+    /// End of the lease that an advert sent `now` warrants, if the one before was sent at `previous`:
+    /// an advert that is late moves the end less far, for it may be the one that gets lost.
+    pub(crate) fn renewed(self, previous: Instant, now: Instant) -> Instant {
+        let counted = if self.loses_one() {
+            now.min(previous + self.interval)
+        } else {
+            now
+        };
+        counted + self.lease()
+    }
+
+    const fn loses_one(self) -> bool {
+        self.factor > 2
     }
 
     /// After this much silence a node is taken to be gone: longer than anybody's down interval.

@@ -4,11 +4,12 @@ use core::time::Duration;
 
 use super::input::{Context, Heard, Input};
 use super::state::{Departure, Election, Followed, Wait};
+use super::timing::Pace;
 use super::{Refusal, State, TransitionReason};
 use crate::native::Flags;
 use crate::node::outbox::Outbox;
 use crate::node::{LinkState, Report};
-use crate::{Incarnation, NodeAddress};
+use crate::{Incarnation, Instant, NodeAddress};
 
 /// How long an instance stays out after its data plane failed.
 const DATAPLANE_RETRY: Duration = Duration::from_secs(1);
@@ -24,7 +25,7 @@ impl Election {
             Input::Started => self.start(ctx, out),
             Input::Heard(heard) => self.heard(&heard, ctx, out),
             Input::Timeout => self.timed_out(ctx, out),
-            Input::Tick => self.tick(ctx, out),
+            Input::Tick { previous } => self.tick(previous, ctx, out),
             Input::CandidatesChanged => self.candidates_changed(ctx),
             Input::Link(link) => self.link_changed(link, ctx, out),
             Input::DataplaneFailed => self.dataplane_failed(ctx, out),
@@ -193,8 +194,8 @@ impl Election {
             pace.down_interval(self.config.priority),
         );
         self.wait = Some(match heard.record.successor {
-            // Named, but what was read may be old: others may have claimed meanwhile.
-            Some(heir) if heir == ctx.incarnation => Wait {
+            // What was read may be old, and others may have claimed meanwhile.
+            _ if ctx.now < ctx.stalled_until => Wait {
                 yields: true,
                 ..Wait::new(ctx.now, down, pace)
             },
@@ -203,10 +204,13 @@ impl Election {
                 ..Wait::new(ctx.now, down, pace)
             },
             // RFC 9568 §6.4.2: priority 0 sets the timer to Skew_Time.
-            None => Wait {
-                reason: TransitionReason::ActiveLeft,
-                ..Wait::new(ctx.now, skew, pace)
-            },
+            None => {
+                let reason = TransitionReason::ActiveLeft;
+                Wait {
+                    reason,
+                    ..Wait::new(ctx.now, skew, pace)
+                }
+            }
         });
     }
 
@@ -281,13 +285,13 @@ impl Election {
     }
 
     /// When this node's turn comes, as things stand.
-    fn due(&self, wait: &Wait, ctx: &Context<'_>) -> crate::Instant {
+    fn due(&self, wait: &Wait, ctx: &Context<'_>) -> Instant {
         let before = ctx.peers.candidates_before(self.claim(ctx), wait.heir);
         wait.deadline + wait.pace.slower(ctx.pace).rank_wait() * before
     }
 
-    fn tick(&mut self, ctx: &Context<'_>, out: &mut Outbox) {
-        let lease_until = ctx.now + ctx.pace.lease();
+    fn tick(&mut self, previous: Instant, ctx: &Context<'_>, out: &mut Outbox) {
+        let lease_until = ctx.pace.renewed(previous, ctx.now);
         if self.lease_until.is_some_and(|until| until < lease_until) {
             self.lease_until = Some(lease_until);
             out.renew(self.config.vrid, lease_until);
@@ -422,7 +426,7 @@ impl Election {
     }
 
     /// As [`Self::wait_afresh`], and all candidates go first.
-    fn wait_last(&mut self, pace: super::timing::Pace, ctx: &Context<'_>) {
+    fn wait_last(&mut self, pace: Pace, ctx: &Context<'_>) {
         let down = pace.down_interval(self.config.priority);
         self.wait = (self.state == State::Backup && self.eligible()).then(|| Wait {
             yields: true,

@@ -80,6 +80,7 @@ struct Host {
     link: LinkState,
     inbox: VecDeque<(usize, Vec<u8>)>,
     lease_until: Instant,
+    /// Highest epoch the agent knew when it was last awake.
     epoch: Epoch,
 }
 
@@ -95,9 +96,6 @@ pub(crate) struct World {
     lost_last: Vec<Vec<bool>>,
     /// Until when two leases are excused: links are cut, or were until a moment ago.
     excused_until: Instant,
-    /// Whether claims are bound to have increasing epochs: nobody forgot, nobody was cut off.
-    epochs_grow: bool,
-    highest_claim: Epoch,
     pub(crate) last_transition: Instant,
     pub(crate) claims: u64,
     pub(crate) split_brains: u64,
@@ -119,8 +117,6 @@ impl World {
             cut: vec![vec![false; count]; count],
             lost_last: vec![vec![false; count]; count],
             excused_until: Instant::default(),
-            epochs_grow: true,
-            highest_claim: Epoch(0),
             last_transition: Instant::default(),
             claims: 0,
             split_brains: 0,
@@ -175,7 +171,6 @@ impl World {
             Fault::Freeze(node, duration) => self.freeze(node, duration),
             Fault::Cut(from, to) => {
                 self.cut[from][to] = true;
-                self.epochs_grow = false;
             }
             Fault::Heal => {
                 if self.is_cut() {
@@ -244,8 +239,7 @@ impl World {
 
     fn stop(&mut self, node: usize) {
         let host = &mut self.hosts[node];
-        // Whoever forgets the epochs may start again at a low one.
-        self.epochs_grow = false;
+        host.epoch = Epoch(0);
         host.agent = None;
         host.frozen = false;
         host.inbox.clear();
@@ -313,7 +307,14 @@ impl World {
         while let Some(action) = agent.poll_action() {
             self.carry_out(node, &mut agent, action);
         }
+        let epoch = agent.status(self.now).instances[0].epoch;
+        assert!(
+            epoch >= self.hosts[node].epoch,
+            "{}",
+            self.blame("an epoch went back")
+        );
         let host = &mut self.hosts[node];
+        host.epoch = epoch;
         host.life += 1;
         let life = host.life;
         if let Some(timeout) = agent.poll_timeout() {
@@ -329,19 +330,11 @@ impl World {
             } => {
                 self.claims += 1;
                 assert!(
-                    epoch >= self.hosts[node].epoch || !self.epochs_grow,
+                    epoch > self.hosts[node].epoch,
                     "{}",
-                    self.blame("a node's epoch went back")
+                    self.blame("a claim did not take a higher epoch than all its node knew")
                 );
                 self.hosts[node].epoch = epoch;
-                if self.epochs_grow {
-                    assert!(
-                        epoch > self.highest_claim,
-                        "{}",
-                        self.blame("a claim did not take a higher epoch")
-                    );
-                }
-                self.highest_claim = self.highest_claim.max(epoch);
                 self.hold(node, lease_until);
                 self.note(|| format!("node {node} claims {epoch}"));
             }
