@@ -78,6 +78,7 @@ impl Dataplane {
         program
             .load()
             .map_err(RunError::dataplane("loading the XDP program"))?;
+        pin_program(program, &pins)?;
         let slots = Slots {
             instances: Arc::new(map_array(&mut ebpf, abi::INSTANCES, |map, entries| {
                 InstanceSlots::open(map, entries)
@@ -272,6 +273,19 @@ fn xdp(ebpf: &mut Ebpf) -> Result<&mut Xdp, RunError> {
         .ok_or_else(|| RunError::dataplane("looking for the XDP program")("not in the object"))?
         .try_into()
         .map_err(RunError::dataplane("looking for the XDP program"))
+}
+
+/// Pins the program in place of the one an earlier agent pinned. Links hold the program they run by
+/// themselves; this pin is for whoever wants to look at it.
+fn pin_program(program: &mut Xdp, pins: &Pins) -> Result<(), RunError> {
+    let path = pins.program();
+    let what = || format!("pinning the XDP program as {}", path.display());
+    match std::fs::remove_file(&path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(RunError::io(what())(error)),
+    }
+    program.pin(&path).map_err(RunError::dataplane(what()))
 }
 
 fn map_array<T>(

@@ -169,13 +169,12 @@ fn neighbour(message: &NeighbourMessage) -> Neighbour {
         state,
         NeighbourState::Failed | NeighbourState::Incomplete | NeighbourState::None
     );
-    let mac = message
-        .attributes
-        .iter()
-        .find_map(|attribute| match attribute {
-            NeighbourAttribute::LinkLayerAddress(mac) => <[u8; 6]>::try_from(mac.as_slice()).ok(),
-            _ => None,
-        });
+    let mac = message.attributes.iter().find_map(|attribute| {
+        let NeighbourAttribute::LinkLayerAddress(mac) = attribute else {
+            return None;
+        };
+        <[u8; 6]>::try_from(mac.as_slice()).ok()
+    });
     Neighbour {
         state,
         mac: mac.filter(|_| !lost),
@@ -183,18 +182,20 @@ fn neighbour(message: &NeighbourMessage) -> Neighbour {
 }
 
 fn destination(message: &NeighbourMessage) -> Option<IpAddr> {
-    message
-        .attributes
-        .iter()
-        .find_map(|attribute| match attribute {
-            NeighbourAttribute::Destination(NeighbourAddress::Inet(address)) => {
-                Some((*address).into())
-            }
-            NeighbourAttribute::Destination(NeighbourAddress::Inet6(address)) => {
-                Some((*address).into())
-            }
+    message.attributes.iter().find_map(|attribute| {
+        let NeighbourAttribute::Destination(address) = attribute else {
+            return None;
+        };
+        #[expect(
+            clippy::wildcard_enum_match_arm,
+            reason = "other families are no IP neighbours"
+        )]
+        match address {
+            NeighbourAddress::Inet(address) => Some((*address).into()),
+            NeighbourAddress::Inet6(address) => Some((*address).into()),
             _ => None,
-        })
+        }
+    })
 }
 
 /// The interface a directly connected address is behind.

@@ -5,6 +5,12 @@ use std::os::fd::AsRawFd;
 
 use socket2::{Domain, Socket, Type};
 
+#[expect(clippy::cast_possible_truncation, reason = "17 fits")]
+const AF_PACKET: u16 = libc::AF_PACKET as u16;
+
+#[expect(clippy::cast_possible_truncation, reason = "20 fits")]
+const ADDRESS_LENGTH: libc::socklen_t = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+
 /// A packet socket that only sends.
 #[derive(Debug)]
 pub(super) struct PacketSocket(Socket);
@@ -21,7 +27,7 @@ impl PacketSocket {
         let sll_ifindex = i32::try_from(ifindex)
             .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "interface index"))?;
         let address = libc::sockaddr_ll {
-            sll_family: libc::AF_PACKET as u16,
+            sll_family: AF_PACKET,
             sll_protocol: 0,
             sll_ifindex,
             sll_hatype: 0,
@@ -37,7 +43,7 @@ impl PacketSocket {
                 frame.len(),
                 0,
                 (&raw const address).cast(),
-                size_of::<libc::sockaddr_ll>() as libc::socklen_t,
+                ADDRESS_LENGTH,
             )
         };
         match usize::try_from(sent) {

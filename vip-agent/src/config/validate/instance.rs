@@ -1,5 +1,6 @@
 //! One `[[instance]]` table.
 
+use std::num::NonZeroU8;
 use std::time::Duration;
 
 use vip_proto::{Priority, Vrid};
@@ -165,9 +166,14 @@ fn check(raw: &raw::Check, findings: &mut Findings) -> Option<TcpCheck> {
         port: *raw.tcp.get()?,
         interval,
         timeout,
-        rise: raw.rise.or(2),
-        fall: raw.fall.or(3),
+        rise: at_least_one(raw.rise.or(2)),
+        fall: at_least_one(raw.fall.or(3)),
     })
+}
+
+/// The structure check has refused 0 by now.
+fn at_least_one(count: u8) -> NonZeroU8 {
+    NonZeroU8::new(count).unwrap_or(NonZeroU8::MIN)
 }
 
 fn announce(raw: Option<&raw::Announce>) -> Announce {
