@@ -1,0 +1,3 @@
+//! The control socket: how commands reach the daemon.
+
+pub mod client;
