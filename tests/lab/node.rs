@@ -78,7 +78,11 @@ impl Node {
         );
         self.config.write()?;
         let mut command = Command::new(agent_program()?);
-        command.arg("run").arg("--config").arg(self.config.path());
+        command
+            .arg("run")
+            .arg("--config")
+            .arg(self.config.path())
+            .env("NO_COLOR", "1");
         let log = self.host.file("agent.log");
         let agent = self
             .host

@@ -1,4 +1,5 @@
 //! The control API over a Unix socket: `server` in the daemon, `client` in the command line.
 
+pub mod client;
 pub mod server;
 pub mod view;

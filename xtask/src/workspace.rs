@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, anyhow, ensure};
 
@@ -68,8 +68,9 @@ pub(crate) fn spelled(command: &Command) -> String {
         .join(" ")
 }
 
-/// Runs a command to its end; it must succeed. Its output goes where ours goes.
+/// Runs a command to its end; it must succeed. All it prints goes to standard error, see [`say`].
 pub(crate) fn must(command: &mut Command) -> Result<()> {
+    command.stdin(Stdio::null()).stdout(std::io::stderr());
     let status = command
         .status()
         .with_context(|| format!("cannot start `{}`", spelled(command)))?;

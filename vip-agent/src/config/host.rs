@@ -1,9 +1,13 @@
 //! Holds a configuration against the interfaces of a host.
 
+mod facts;
+
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::diagnostic::Finding;
 use super::{Config, Instance, Transport};
+
+pub use facts::interface_facts;
 
 /// Code of the finding that a configured interface does not exist.
 pub const NO_SUCH_INTERFACE: &str = "host::no_such_interface";

@@ -1,0 +1,157 @@
+//! What a fixture is: a frame, the state it meets, and everything that must come of it.
+
+use vip_common::abi::{Counter, Event};
+
+use super::world::INGRESS;
+
+/// What the program returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Verdict {
+    Aborted = 0,
+    Drop = 1,
+    Pass = 2,
+    Transmit = 3,
+    Redirect = 4,
+}
+
+/// The lease of instance 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lease {
+    /// Far in the future.
+    Active,
+    /// Never given.
+    Backup,
+    /// Over for a second.
+    Expired,
+}
+
+/// Service 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Service {
+    Local,
+    /// Steered to backend 0, which is behind the interface the frame came in by.
+    Here,
+    /// Steered to backend 1, which is behind another interface.
+    There,
+    /// Steered to backend 2, whose MAC is not known.
+    Unresolved,
+    /// Steered, but no backend is healthy.
+    NoBackend,
+    /// Steered to a backend that does not exist.
+    Dangling,
+    /// A steering mode of some later version.
+    UnknownMode,
+}
+
+/// The state a frame meets.
+#[derive(Debug, Clone, Copy)]
+pub struct Setup {
+    pub lease: Lease,
+    pub service: Service,
+    /// The interface that instance 0 lives on.
+    pub ifindex: u32,
+}
+
+pub const LOCAL: Setup = Setup { lease: Lease::Active, service: Service::Local, ifindex: INGRESS };
+pub const STEER: Setup = Setup { service: Service::Here, ..LOCAL };
+pub const BACKUP: Setup = Setup { lease: Lease::Backup, ..STEER };
+pub const EXPIRED: Setup = Setup { lease: Lease::Expired, ..STEER };
+
+/// One frame and what becomes of it.
+#[derive(Debug, Clone)]
+pub struct Fixture {
+    pub name: String,
+    pub setup: Setup,
+    pub input: Vec<u8>,
+    pub expect: Expect,
+}
+
+/// What becomes of a frame. What is not named must not happen: other counters stay as they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expect {
+    pub verdict: Verdict,
+    pub output: Vec<u8>,
+    pub counter: Option<Counter>,
+    /// The statistics that count the frame: of this VIP.
+    pub vip: Option<u32>,
+    /// The statistics that count the frame: of this backend.
+    pub backend: Option<u32>,
+    pub event: Option<Event>,
+}
+
+impl Fixture {
+    /// A frame that is not ours: passed, untouched, uncounted.
+    pub fn ignored(name: impl Into<String>, setup: Setup, input: Vec<u8>) -> Self {
+        Self::new(name, setup, input, Verdict::Pass, None)
+    }
+
+    /// A frame that is passed untouched, for a reason.
+    pub fn passed(
+        name: impl Into<String>,
+        setup: Setup,
+        input: Vec<u8>,
+        counter: Counter,
+    ) -> Self {
+        Self::new(name, setup, input, Verdict::Pass, Some(counter))
+    }
+
+    /// A frame that is dropped.
+    pub fn dropped(
+        name: impl Into<String>,
+        setup: Setup,
+        input: Vec<u8>,
+        counter: Counter,
+    ) -> Self {
+        Self::new(name, setup, input, Verdict::Drop, Some(counter))
+    }
+
+    /// A frame that leaves again as `output`.
+    pub fn sent(
+        name: impl Into<String>,
+        setup: Setup,
+        input: Vec<u8>,
+        counter: Counter,
+        output: Vec<u8>,
+    ) -> Self {
+        let mut fixture = Self::new(name, setup, input, Verdict::Transmit, Some(counter));
+        fixture.expect.output = output;
+        fixture
+    }
+
+    /// ... by another interface.
+    pub fn redirected(mut self) -> Self {
+        self.expect.verdict = Verdict::Redirect;
+        self
+    }
+
+    /// ... and is counted for this VIP.
+    pub fn vip(mut self, index: u32) -> Self {
+        self.expect.vip = Some(index);
+        self
+    }
+
+    /// ... and is counted for this backend.
+    pub fn backend(mut self, index: u32) -> Self {
+        self.expect.backend = Some(index);
+        self
+    }
+
+    /// ... and the agent is told.
+    pub fn event(mut self, event: Event) -> Self {
+        self.expect.event = Some(event);
+        self
+    }
+
+    fn new(
+        name: impl Into<String>,
+        setup: Setup,
+        input: Vec<u8>,
+        verdict: Verdict,
+        counter: Option<Counter>,
+    ) -> Self {
+        let output = input.clone();
+        let expect = Expect { verdict, output, counter, vip: None, backend: None, event: None };
+        Self { name: name.into(), setup, input, expect }
+    }
+}

@@ -1,0 +1,306 @@
+//! One loaded program, and what a frame does in it.
+
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use aya::maps::{Array, HashMap, MapData, PerCpuArray, PerCpuValues, RingBuf};
+use aya::programs::{TestRun as _, TestRunOptions, Xdp};
+use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
+use vip_agent::dataplane::object::OBJECT;
+use vip_common::abi::{
+    self, BackendEntry, Counter, Event, InstanceSlot, MacCell, NO_BACKEND, STEER_L2, STEER_LOCAL,
+    ServiceSlot, Stats, VipEntry, globals,
+};
+
+use super::fixture::{Expect, Lease, Service, Setup, Verdict};
+use super::world;
+
+/// Number of VIPs and backends with statistics.
+const STATS: u32 = 4;
+/// An index in none of the arrays.
+const NOWHERE: u32 = 1_000_000;
+/// No frame is longer.
+const LONGEST: usize = 4096;
+
+/// The loaded program with its maps.
+pub struct Harness {
+    ebpf: Ebpf,
+    instances: Array<MapData, InstanceSlot>,
+    services: Array<MapData, ServiceSlot>,
+    counters: PerCpuArray<MapData, u64>,
+    vip_stats: PerCpuArray<MapData, Stats>,
+    backend_stats: PerCpuArray<MapData, Stats>,
+    events: RingBuf<MapData>,
+}
+
+/// What a run changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    pub verdict: Verdict,
+    pub output: Vec<u8>,
+    pub counters: Vec<(Counter, u64)>,
+    pub vips: Vec<(u32, Stats)>,
+    pub backends: Vec<(u32, Stats)>,
+    pub events: Vec<Event>,
+}
+
+impl Outcome {
+    /// The outcome that fulfils an expectation for a frame of `len` bytes.
+    pub fn expected(expect: &Expect, len: usize) -> Self {
+        let one = Stats { packets: 1, bytes: len as u64 };
+        Self {
+            verdict: expect.verdict,
+            output: expect.output.clone(),
+            counters: expect.counter.into_iter().map(|counter| (counter, 1)).collect(),
+            vips: expect.vip.into_iter().map(|index| (index, one)).collect(),
+            backends: expect.backend.into_iter().map(|index| (index, one)).collect(),
+            events: expect.event.into_iter().collect(),
+        }
+    }
+}
+
+/// Counters and statistics, all CPUs together.
+#[derive(Debug, Clone)]
+struct Totals {
+    counters: Vec<u64>,
+    vips: Vec<Stats>,
+    backends: Vec<Stats>,
+}
+
+/// The program all tests of this process share.
+pub fn harness() -> MutexGuard<'static, Harness> {
+    static HARNESS: OnceLock<Mutex<Harness>> = OnceLock::new();
+    HARNESS
+        .get_or_init(|| Mutex::new(Harness::load(0, None)))
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Harness {
+    /// Loads the object; `tick` overrides the resolution of the coarse clock.
+    pub fn load(log_level: u8, tick: Option<u64>) -> Self {
+        // Asked first: without root every later message would be a puzzle.
+        assert!(
+            rustix::process::geteuid().is_root(),
+            "the data-plane tests load an XDP program and need root (`cargo xtask test` uses sudo)"
+        );
+        let mut loader = EbpfLoader::new();
+        loader
+            .verifier_log_level(VerifierLogLevel::STATS)
+            .override_global(globals::LOG_LEVEL, &log_level, true)
+            .map_max_entries(abi::VIP_STATS, STATS)
+            .map_max_entries(abi::BACKEND_STATS, STATS);
+        if let Some(tick) = &tick {
+            loader.override_global(globals::COARSE_TICK_NS, tick, true);
+        }
+        let mut ebpf = loader.load(OBJECT).expect("this kernel cannot take the BPF object");
+        program(&mut ebpf).load().expect("the verifier refuses the XDP program");
+
+        let mut harness = Self {
+            instances: take(&mut ebpf, abi::INSTANCES),
+            services: take(&mut ebpf, abi::SERVICES),
+            counters: take(&mut ebpf, abi::COUNTERS),
+            vip_stats: take(&mut ebpf, abi::VIP_STATS),
+            backend_stats: take(&mut ebpf, abi::BACKEND_STATS),
+            events: take(&mut ebpf, abi::EVENTS),
+            ebpf,
+        };
+        harness.write_vips();
+        harness.write_backends();
+        harness
+    }
+
+    /// The loaded program.
+    pub fn program(&mut self) -> &mut Xdp {
+        program(&mut self.ebpf)
+    }
+
+    /// Brings the maps into the state, sends one frame, and says what changed.
+    pub fn run(&mut self, setup: Setup, input: &[u8]) -> Outcome {
+        let until = match setup.lease {
+            Lease::Active => now() + 3_600_000_000_000,
+            Lease::Backup => 0,
+            Lease::Expired => now() - 1_000_000_000,
+        };
+        self.run_until(until, setup, input)
+    }
+
+    /// Like [`Self::run`], with the end of the lease given.
+    pub fn run_until(&mut self, until: u64, setup: Setup, input: &[u8]) -> Outcome {
+        self.set(until, setup);
+        let before = self.totals();
+        let (verdict, output) = self.send(input);
+        let after = self.totals();
+        Outcome {
+            verdict,
+            output,
+            counters: Counter::ALL
+                .iter()
+                .map(|counter| {
+                    let index = counter.index() as usize;
+                    (*counter, after.counters[index] - before.counters[index])
+                })
+                .filter(|(_, raised)| *raised != 0)
+                .collect(),
+            vips: difference(&before.vips, &after.vips),
+            backends: difference(&before.backends, &after.backends),
+            events: self.drain_events(),
+        }
+    }
+
+    /// Writes the slots.
+    pub fn set(&mut self, until: u64, setup: Setup) {
+        let slot = |lease_until_ns, ifindex| InstanceSlot {
+            lease_until_ns,
+            mac: MacCell::new(world::OURS),
+            ifindex,
+            epoch: 1,
+            reserved: [0; 5],
+        };
+        self.instances.set(0, slot(until, setup.ifindex), 0).expect("instance 0");
+        self.instances.set(1, slot(0, setup.ifindex), 0).expect("instance 1");
+        let service = match setup.service {
+            Service::Local => ServiceSlot { mode: STEER_LOCAL, backend: NO_BACKEND },
+            Service::Here => ServiceSlot { mode: STEER_L2, backend: 0 },
+            Service::There => ServiceSlot { mode: STEER_L2, backend: 1 },
+            Service::Unresolved => ServiceSlot { mode: STEER_L2, backend: 2 },
+            Service::NoBackend => ServiceSlot { mode: STEER_L2, backend: NO_BACKEND },
+            Service::Dangling => ServiceSlot { mode: STEER_L2, backend: NOWHERE },
+            Service::UnknownMode => ServiceSlot { mode: 7, backend: 0 },
+        };
+        self.services.set(0, service, 0).expect("service 0");
+    }
+
+    /// Runs the program on one frame.
+    pub fn send(&mut self, input: &[u8]) -> (Verdict, Vec<u8>) {
+        let mut output = vec![0; LONGEST];
+        let result = self
+            .program()
+            .test_run(TestRunOptions {
+                data_in: Some(input),
+                data_out: Some(&mut output),
+                ..TestRunOptions::new()
+            })
+            .expect("BPF_PROG_TEST_RUN");
+        output.truncate(result.data_size_out as usize);
+        let verdict = match result.return_value {
+            0 => Verdict::Aborted,
+            1 => Verdict::Drop,
+            2 => Verdict::Pass,
+            3 => Verdict::Transmit,
+            4 => Verdict::Redirect,
+            other => panic!("the program returned {other}"),
+        };
+        (verdict, output)
+    }
+
+    /// The value of one counter.
+    pub fn counter(&self, counter: Counter) -> u64 {
+        self.counters.get(&counter.index(), 0).expect("a counter").iter().sum()
+    }
+
+    /// Takes everything out of the ring buffer.
+    pub fn drain_events(&mut self) -> Vec<Event> {
+        let mut events = Vec::new();
+        while let Some(record) = self.events.next() {
+            events.push(bytemuck::pod_read_unaligned(&record));
+        }
+        events
+    }
+
+    fn write_vips(&mut self) {
+        let entry = |instance, service, stats| VipEntry { instance, service, stats, reserved: 0 };
+        let mut v4: HashMap<_, [u8; 4], VipEntry> = take(&mut self.ebpf, abi::VIPS_V4);
+        let mut v6: HashMap<_, [u8; 16], VipEntry> = take(&mut self.ebpf, abi::VIPS_V6);
+        for (address, vip) in [
+            (world::VIP4, entry(0, 0, 0)),
+            (world::STANDBY4, entry(1, 0, 2)),
+            (world::NO_INSTANCE4, entry(NOWHERE, 0, 2)),
+            (world::NO_SERVICE4, entry(0, NOWHERE, 2)),
+        ] {
+            v4.insert(address.octets(), vip, 0).expect("a VIP");
+        }
+        for (address, vip) in [
+            (world::VIP6, entry(0, 0, 1)),
+            (world::STANDBY6, entry(1, 0, 3)),
+            (world::NO_INSTANCE6, entry(NOWHERE, 0, 3)),
+            (world::NO_SERVICE6, entry(0, NOWHERE, 3)),
+        ] {
+            v6.insert(address.octets(), vip, 0).expect("a VIP");
+        }
+    }
+
+    fn write_backends(&mut self) {
+        let mut backends: Array<_, BackendEntry> = take(&mut self.ebpf, abi::BACKENDS);
+        for (index, mac, ifindex) in [
+            (0, world::BACKEND, world::INGRESS),
+            (1, world::BACKEND, world::ELSEWHERE),
+            (2, [0; 6], world::INGRESS),
+        ] {
+            let entry = BackendEntry {
+                destination: MacCell::new(mac),
+                source: MacCell::new(world::EGRESS),
+                ifindex,
+                reserved: 0,
+            };
+            backends.set(index, entry, 0).expect("a backend");
+        }
+    }
+
+    fn totals(&self) -> Totals {
+        let stats = |map: &PerCpuArray<MapData, Stats>| {
+            (0..STATS).map(|index| sum(&map.get(&index, 0).expect("statistics"))).collect()
+        };
+        Totals {
+            counters: Counter::ALL.iter().map(|counter| self.counter(*counter)).collect(),
+            vips: stats(&self.vip_stats),
+            backends: stats(&self.backend_stats),
+        }
+    }
+}
+
+/// The precise monotonic clock, the one leases are measured on, in nanoseconds.
+pub fn now() -> u64 {
+    nanoseconds(rustix::time::ClockId::Monotonic)
+}
+
+/// The coarse monotonic clock, in nanoseconds.
+pub fn coarse_now() -> u64 {
+    nanoseconds(rustix::time::ClockId::MonotonicCoarse)
+}
+
+fn nanoseconds(clock: rustix::time::ClockId) -> u64 {
+    let time = rustix::time::clock_gettime(clock);
+    u64::try_from(time.tv_sec).expect("after boot") * 1_000_000_000
+        + u64::try_from(time.tv_nsec).expect("not negative")
+}
+
+fn program(ebpf: &mut Ebpf) -> &mut Xdp {
+    let program = ebpf.program_mut(abi::PROGRAM).expect("the program is in the object");
+    program.try_into().expect("the program is of type XDP")
+}
+
+fn take<M>(ebpf: &mut Ebpf, name: &str) -> M
+where
+    M: TryFrom<aya::maps::Map>,
+    M::Error: std::fmt::Debug,
+{
+    ebpf.take_map(name).expect(name).try_into().expect(name)
+}
+
+fn sum(values: &PerCpuValues<Stats>) -> Stats {
+    values.iter().fold(Stats::default(), |total, value| Stats {
+        packets: total.packets + value.packets,
+        bytes: total.bytes + value.bytes,
+    })
+}
+
+fn difference(before: &[Stats], after: &[Stats]) -> Vec<(u32, Stats)> {
+    (0..)
+        .zip(before.iter().zip(after))
+        .filter(|(_, (before, after))| before != after)
+        .map(|(index, (before, after))| {
+            let (packets, bytes) = (after.packets - before.packets, after.bytes - before.bytes);
+            (index, Stats { packets, bytes })
+        })
+        .collect()
+}
