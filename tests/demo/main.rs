@@ -52,7 +52,11 @@ fn options() -> Result<Options> {
 }
 
 fn run(options: Options) -> Result<bool> {
-    let style = if options.json { Style::Json } else { Style::Text };
+    let style = if options.json {
+        Style::Json
+    } else {
+        Style::Text
+    };
     let mut story = Story::new(style);
     let lab = Lab::new()?;
     let plan = Plan::default();

@@ -47,7 +47,11 @@ pub(crate) struct Story {
 
 impl Story {
     pub(crate) fn new(style: Style) -> Self {
-        Self { style, begun: Instant::now(), steps: Vec::new() }
+        Self {
+            style,
+            begun: Instant::now(),
+            steps: Vec::new(),
+        }
     }
 
     pub(crate) fn title(&self, plan: &Plan) {
@@ -91,7 +95,11 @@ impl Story {
                 report.last.as_deref().unwrap_or("nobody"),
             ));
         }
-        let verdict = if step.ok() { "as expected" } else { "NOT as expected" };
+        let verdict = if step.ok() {
+            "as expected"
+        } else {
+            "NOT as expected"
+        };
         self.say(&format!(
             "  now answered by {} (IPv4), {} (IPv6): {verdict}",
             step.answered_by, step.answered_by_v6
@@ -124,14 +132,29 @@ impl Story {
                 step.seen.v4.lost,
                 step.seen.v4.sent,
                 step.answered_by,
-                if step.ok() { String::new() } else { format!(" (expected {})", step.expected) },
+                if step.ok() {
+                    String::new()
+                } else {
+                    format!(" (expected {})", step.expected)
+                },
             );
         }
         println!();
-        println!("{}", if ok { "every step ended as it should" } else { "FAILED" });
+        println!(
+            "{}",
+            if ok {
+                "every step ended as it should"
+            } else {
+                "FAILED"
+            }
+        );
     }
 
-    #[expect(clippy::float_arithmetic, clippy::cast_precision_loss, reason = "for display")]
+    #[expect(
+        clippy::float_arithmetic,
+        clippy::cast_precision_loss,
+        reason = "for display"
+    )]
     fn print_json(&self, ok: bool) {
         let ms = |ns: u64| ns as f64 / 1e6;
         let steps: Vec<_> = self

@@ -3,7 +3,7 @@
 //! ```text
 //!                        lan (bridge)
 //!   client ── node-1 ── node-2 ── backend-1 ── backend-2
-//!             ECS 1     ECS 2     ECS 3        ECS 4
+//!             ECS 1     ECS 2
 //! ```
 //!
 //! Instance `web` (`local`): an IPv4 and an IPv6 VIP served by the nodes themselves. Instance `lb`
@@ -86,8 +86,8 @@ impl Cluster {
         let lb = [lan.v4(200).into(), lan.v6(200).into()];
         let backends = if plan.backends {
             vec![
-                lab.backend("ECS 3", &[&lan], &lb)?,
-                lab.backend("ECS 4", &[&lan], &lb)?,
+                lab.backend("backend-1", &[&lan], &lb)?,
+                lab.backend("backend-2", &[&lan], &lb)?,
             ]
         } else {
             Vec::new()
@@ -97,12 +97,22 @@ impl Cluster {
             serving(plan, &lan, one, two, 150, &backends)?,
             serving(plan, &lan, two, one, 100, &backends)?,
         ];
-        let mut cluster = Self { client, nodes, backends, web, lb };
+        let mut cluster = Self {
+            client,
+            nodes,
+            backends,
+            web,
+            lb,
+        };
         for number in 0..2 {
             cluster.nodes[number].node.start()?;
             cluster.wait_until_active(0)?;
         }
-        for vip in cluster.web.into_iter().chain(cluster.lb.into_iter().filter(|_| plan.backends)) {
+        for vip in cluster
+            .web
+            .into_iter()
+            .chain(cluster.lb.into_iter().filter(|_| plan.backends))
+        {
             cluster.wait_for_http(vip)?;
         }
         Ok(cluster)
@@ -111,7 +121,11 @@ impl Cluster {
     /// The instances there are.
     #[must_use]
     pub fn instances(&self) -> &'static [&'static str] {
-        if self.backends.is_empty() { &["web"] } else { &["web", "lb"] }
+        if self.backends.is_empty() {
+            &["web"]
+        } else {
+            &["web", "lb"]
+        }
     }
 
     /// Waits until this node is Active for everything.
@@ -120,7 +134,9 @@ impl Cluster {
     /// If it is not within [`PATIENCE`].
     pub fn wait_until_active(&self, number: usize) -> Result<()> {
         for instance in self.instances() {
-            self.nodes[number].node.wait_for_state(instance, "active", PATIENCE)?;
+            self.nodes[number]
+                .node
+                .wait_for_state(instance, "active", PATIENCE)?;
         }
         Ok(())
     }
@@ -131,7 +147,9 @@ impl Cluster {
     /// If it is not within [`PATIENCE`].
     pub fn wait_until_backup(&self, number: usize) -> Result<()> {
         for instance in self.instances() {
-            self.nodes[number].node.wait_for_state(instance, "backup", PATIENCE)?;
+            self.nodes[number]
+                .node
+                .wait_for_state(instance, "backup", PATIENCE)?;
         }
         Ok(())
     }
@@ -191,7 +209,10 @@ impl Watch {
         happening()?;
         std::thread::sleep(settle);
         let after = clock::now_ns();
-        Ok(Seen { v4: self.v4.report(before, after), v6: self.v6.report(before, after) })
+        Ok(Seen {
+            v4: self.v4.report(before, after),
+            v6: self.v6.report(before, after),
+        })
     }
 }
 
@@ -205,11 +226,16 @@ fn serving(
 ) -> Result<ServingNode> {
     let answers_as = host.name().replace("node-", "ECS ");
     let probed: [IpAddr; 2] = [lan.v4(100).into(), lan.v6(100).into()];
-    let mut web = Instance::new("web", 51).priority(priority).line("preempt = false");
+    let mut web = Instance::new("web", 51)
+        .priority(priority)
+        .line("preempt = false");
     for vip in probed.into_iter().chain((1..plan.vips).map(further_vip)) {
         web = web.vip(vip);
     }
-    let mut config = NodeConfig::new(host).peers(&[peer]).interval(plan.interval).instance(web);
+    let mut config = NodeConfig::new(host)
+        .peers(&[peer])
+        .interval(plan.interval)
+        .instance(web);
     if !backends.is_empty() {
         let mut lb = Instance::new("lb", 52)
             .priority(priority)

@@ -45,6 +45,7 @@ pub mod backend;
 pub mod capture;
 pub mod client;
 pub mod clock;
+pub mod cluster;
 pub mod frame;
 pub mod host;
 pub mod http;
