@@ -1,8 +1,8 @@
 //! The validated configuration: the only form the rest of the agent sees.
 //!
 //! A file becomes a [`Config`] in three steps, each of which reports everything it finds and goes on
-//! with what is sound: the text is parsed with the position of each value, [`structure`] holds it
-//! against the [schema] (unknown keys, wrong types, numbers out of range), and [`validate`] checks
+//! with what is sound: the text is parsed with the position of each value, `structure` holds it
+//! against the [schema] (unknown keys, wrong types, numbers out of range), and `validate` checks
 //! what values mean together. [`host`] then compares the result with the interfaces of a host.
 
 pub mod diagnostic;

@@ -4,7 +4,7 @@ mod render;
 #[cfg(test)]
 mod tests;
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use super::{Failure, Socket, block_on, print};
@@ -121,7 +121,7 @@ async fn watch(args: &Args, client: &Client, period: Duration) -> Result<(), Fai
             Err(error) if !gone => {
                 gone = true;
                 if args.json {
-                    eprintln!("{error}");
+                    writeln!(anstream::stderr(), "{error}")?;
                 } else {
                     print(&format!("\n{error}\nwaiting for it …\n"))?;
                 }

@@ -171,7 +171,7 @@ fn decode(digits: &str) -> Result<Vec<u8>, FormatError> {
     if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
         return Err(FormatError::NotHex);
     }
-    if digits.len() % 2 != 0 {
+    if !digits.len().is_multiple_of(2) {
         return Err(FormatError::OddLength);
     }
     let mut bytes = Vec::with_capacity(digits.len() / 2);

@@ -1,13 +1,15 @@
 //! Every way a configuration can be wrong, with the message a person gets.
 
-use std::net::IpAddr;
+mod host;
+mod keys;
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
 use super::diagnostic::Source;
 use super::load::load_text;
-use super::{Config, InterfaceFacts, LoadError, Loaded, Severity, Steering, Transport, host};
+use super::{Config, LoadError, Loaded, Severity, Steering, Transport};
 
 const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
@@ -467,137 +469,11 @@ fn recommendations_are_warnings() {
     assert_eq!(load(&text).unwrap().warnings, []);
 }
 
-/// Message and help of the only error, with the directory's name taken out.
-fn key_error(directory: &Path) -> String {
-    let error = load_in(directory, BASE).unwrap_err();
-    let [finding] = error.findings() else {
-        panic!("not one finding: {error}")
-    };
-    finding
-        .to_string()
-        .replace(directory.to_str().unwrap(), "DIR")
-}
-
-#[test]
-fn key_files() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("cluster.key");
-    let mut report = vec![key_error(directory.path())];
-    for (text, mode) in [
-        (KEY.to_owned(), 0o640),
-        (KEY.to_owned(), 0o604),
-        (KEY[2..].to_owned(), 0o600),
-        (KEY[1..].to_owned(), 0o600),
-        (format!("300:{KEY}"), 0o600),
-        (format!("{KEY}\n{KEY}\n"), 0o600),
-        ("# nothing\n".to_owned(), 0o600),
-        ("correct horse battery staple".to_owned(), 0o600),
-        ("\0".repeat(5000), 0o600),
-    ] {
-        write_key(&path, &text, mode);
-        report.push(key_error(directory.path()));
-    }
-    std::fs::remove_file(&path).unwrap();
-    std::fs::create_dir(&path).unwrap();
-    report.push(key_error(directory.path()));
-    insta::assert_snapshot!("key_files", report.join("\n"));
-}
-
-#[test]
-fn a_key_file_of_another_user_is_refused() {
-    let directory = directory();
-    let path = directory.path().join("cluster.key");
-    // Only root can give files away; elsewhere there is nothing to provoke the error with.
-    if std::os::unix::fs::chown(&path, Some(12345), None).is_ok()
-        && rustix::process::geteuid().is_root()
-    {
-        insta::assert_snapshot!("key_owner", key_error(directory.path()));
-    }
-}
-
-#[test]
-fn a_named_pipe_is_not_waited_for() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("cluster.key");
-    rustix::fs::mknodat(
-        rustix::fs::CWD,
-        &path,
-        rustix::fs::FileType::Fifo,
-        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
-        0,
-    )
-    .unwrap();
-    assert!(key_error(directory.path()).contains("not a regular file"));
-}
-
 #[test]
 fn an_unreadable_file_is_one_error() {
     let error = super::load(Path::new("/nonexistent/vip-agent.toml")).unwrap_err();
     insta::assert_snapshot!("unreadable", error.to_string());
     assert_eq!(error.exit_code(), crate::exit::ExitCode::Config);
-}
-
-fn interface(name: &str, addresses: &[(&str, u8)]) -> InterfaceFacts {
-    let parse = |(text, prefix): &(&str, u8)| (text.parse::<IpAddr>().unwrap(), *prefix);
-    InterfaceFacts {
-        name: name.into(),
-        addresses: addresses.iter().map(parse).collect(),
-        mtu: Some(1500),
-        carrier: true,
-    }
-}
-
-fn host_report(text: &str, facts: &[InterfaceFacts]) -> String {
-    super::host_findings(&config(text), facts)
-        .iter()
-        .map(|finding| format!("{:?} {}: {finding}\n", finding.severity, finding.code))
-        .collect()
-}
-
-#[test]
-fn what_does_not_fit_the_host() {
-    let lo = interface(
-        "lo",
-        &[("127.0.0.1", 8), ("10.0.0.100", 32), ("fd00::100", 128)],
-    );
-    let eth0 = interface(
-        "eth0",
-        &[("10.0.0.1", 24), ("fd00::1", 64), ("fe80::1", 64)],
-    );
-    assert_eq!(
-        host_report(BASE, &[lo.clone(), eth0.clone()]),
-        "",
-        "VIPs on lo are the agent's"
-    );
-
-    let missing = host_report(BASE, std::slice::from_ref(&lo));
-    assert!(missing.contains(host::NO_SUCH_INTERFACE));
-    let down = InterfaceFacts {
-        carrier: false,
-        ..eth0.clone()
-    };
-    let reports = [
-        missing,
-        host_report(BASE, &[lo.clone(), down]),
-        host_report(&with("10.0.0.100", "10.0.0.1"), &[lo.clone(), eth0.clone()]),
-        host_report(
-            &with("10.0.0.100", "10.0.0.255"),
-            &[lo.clone(), eth0.clone()],
-        ),
-        host_report(
-            &with("10.0.0.100", "10.0.1.100"),
-            &[lo.clone(), eth0.clone()],
-        ),
-        host_report(&with("\n\n", "\naddress = \"10.0.0.7\"\n\n"), &[lo, eth0]),
-    ];
-    insta::assert_snapshot!("host", reports.join("\n"));
-}
-
-#[test]
-fn a_host_network_of_two_has_no_broadcast_address() {
-    let eth0 = interface("eth0", &[("10.0.0.0", 31)]);
-    let text = with("[\"10.0.0.100\", \"fd00::100\"]", "[\"10.0.0.1\"]");
-    assert_eq!(host_report(&text, &[eth0]), "");
 }
 
 #[test]

@@ -46,9 +46,11 @@ pub(super) fn validate(
 
 /// Reads all key files. What cannot be read is reported and left out.
 fn keys(raw: &raw::Cluster, base: &Path, findings: &mut Findings) -> Vec<Key> {
+    // With both keys present, which is an error of its own, the first is the one to look into.
+    let several = raw.key_files.elements().filter(|_| !raw.key_file.is_set());
     let single = raw.key_file.get().map(|path| (path, raw.key_file.span()));
     let mut keys: Vec<(Key, Range<usize>)> = Vec::new();
-    for (path, span) in single.into_iter().chain(raw.key_files.elements()) {
+    for (path, span) in single.into_iter().chain(several) {
         let path: PathBuf = base.join(path);
         let key = match key::read(&path) {
             Ok(key) => key,
