@@ -13,6 +13,9 @@ mod keyring;
 mod replay;
 mod view;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use advert::emit;
 pub use advert::{Advert, DoesNotFit, Flags, Header, InstanceRecord};
 pub use error::{Field, KeyringError, RejectReason};

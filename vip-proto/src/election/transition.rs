@@ -178,6 +178,9 @@ impl Election {
 
     /// The Active node has said that it no longer is.
     fn active_left(&mut self, heard: &Heard, ctx: &Context<'_>) {
+        let left = self
+            .followed
+            .map_or(heard.record.epoch, |active| active.epoch);
         self.unfollow();
         if !self.eligible() {
             return;
@@ -203,6 +206,8 @@ impl Election {
                 heir: Some(heir),
                 ..Wait::new(ctx.now, down, pace)
             },
+            // It knows of a later claim: somebody is Active already.
+            None if heard.record.epoch > left => Wait::new(ctx.now, down, pace),
             // RFC 9568 §6.4.2: priority 0 sets the timer to Skew_Time.
             None => {
                 let reason = TransitionReason::ActiveLeft;
@@ -243,7 +248,6 @@ impl Election {
                 out,
             );
             self.epoch = self.epoch.max(heard.record.epoch);
-            self.departure = None;
             self.follow(heard, ctx);
             self.wait_afresh(ctx);
             return;

@@ -107,7 +107,13 @@ impl Node {
             else {
                 continue;
             };
-            changed |= weight(record.as_ref()) < weight(known.as_ref());
+            if weight(record.as_ref()) < weight(known.as_ref()) {
+                if !verified {
+                    // A recording must not make this node wait less.
+                    continue;
+                }
+                changed = true;
+            }
             *known = record;
             if let Some(record) = record.filter(|_| verified)
                 && digest.replace(record.vips_digest) != Some(record.vips_digest)

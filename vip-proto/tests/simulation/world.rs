@@ -335,8 +335,8 @@ impl World {
                     self.blame("a claim did not take a higher epoch than all its node knew")
                 );
                 self.hosts[node].epoch = epoch;
-                self.hold(node, lease_until);
                 self.note(|| format!("node {node} claims {epoch}"));
+                self.hold(node, lease_until);
             }
             Action::Renew { lease_until, .. } => self.hold(node, lease_until),
             Action::Release { .. } => self.hosts[node].lease_until = Instant::default(),
@@ -365,6 +365,7 @@ impl World {
 
     /// The one rule: two data planes never hold a lease at once.
     fn hold(&mut self, node: usize, lease_until: Instant) {
+        self.note(|| format!("node {node} holds until {lease_until:?}"));
         self.hosts[node].lease_until = lease_until;
         let excused = self.is_cut() || self.now < self.excused_until;
         assert!(
