@@ -1,3 +1,4 @@
 //! End-to-end tests: real programs on real (virtual) wires. They need root; without it they fail.
 
 mod lab_itself;
+mod lab_node;
