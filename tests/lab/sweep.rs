@@ -78,7 +78,7 @@ pub fn remove(prefix: &str) -> Result<()> {
     for namespace in &namespaces {
         // A half-made namespace is a plain file: not being a mount point is no failure.
         unmount(namespace, UnmountFlags::DETACH).ok();
-        fs::remove_file(namespace).with_context(|| format!("removing {}", namespace.display()))?;
+        gone(fs::remove_file(namespace), namespace)?;
     }
     let files = remove_directory(&run_dir(prefix));
     LIVE.lock()
@@ -175,7 +175,12 @@ fn processes_in(namespaces: &[PathBuf]) -> Vec<Pid> {
 
 /// Removes a directory that need not exist.
 fn remove_directory(path: &Path) -> Result<()> {
-    match fs::remove_dir_all(path) {
+    gone(fs::remove_dir_all(path), path)
+}
+
+/// Takes it as well when there was nothing: two runs may remove the same remains.
+fn gone(removed: std::io::Result<()>, path: &Path) -> Result<()> {
+    match removed {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(error).with_context(|| format!("removing {}", path.display()))
         }
