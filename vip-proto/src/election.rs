@@ -7,6 +7,9 @@ mod state;
 pub(crate) mod timing;
 mod transition;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use state::Election;
 
 /// State of an instance on a node (RFC 9568 §6.4).

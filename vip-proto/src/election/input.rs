@@ -87,6 +87,8 @@ pub(crate) trait Peers {
     /// How many candidates go before a node of this claim: those with a better one, and the heir
     /// the last Active node has named.
     fn candidates_before(&self, claim: Claim, heir: Option<Incarnation>) -> u32;
+    /// The best claim of the candidates that are about to become Active.
+    fn best_intent(&self) -> Option<Claim>;
     /// The candidate with the best claim among those whose session is verified.
     fn successor(&self) -> Option<Incarnation>;
     /// The incarnation of this peer, if it is a candidate whose session is verified.

@@ -85,6 +85,10 @@ pub(super) struct Wait {
     pub(super) yields: bool,
     /// Goes before this node whatever its priority.
     pub(super) heir: Option<Incarnation>,
+    /// The deadline has passed while candidates went before: the order may be out of step.
+    pub(super) deferred: bool,
+    /// This node's adverts say that it is about to claim.
+    pub(super) intends: bool,
 }
 
 impl Wait {
@@ -97,6 +101,8 @@ impl Wait {
             reason: TransitionReason::ActiveDown,
             yields: false,
             heir: None,
+            deferred: false,
+            intends: false,
         }
     }
 }

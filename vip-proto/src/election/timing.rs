@@ -70,6 +70,12 @@ impl Pace {
         self.interval * (u32::from(self.factor) + 4)
     }
 
+    /// How long a node states its intent before it claims after an unusual wait: long enough that two
+    /// that began without knowing of each other both hear of it, a lost advert each included.
+    pub(crate) fn intent(self) -> Duration {
+        self.interval * 3
+    }
+
     /// How long a node that has handed over goes on naming its successor.
     pub(crate) fn departure(self) -> Duration {
         self.interval * 3

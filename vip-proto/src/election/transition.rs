@@ -81,7 +81,9 @@ impl Election {
     }
 
     fn start(&mut self, ctx: &Context<'_>, out: &mut Outbox) {
-        self.started = true;
+        if core::mem::replace(&mut self.started, true) {
+            return;
+        }
         match self.link {
             LinkState::Up | LinkState::Down => {
                 self.enter(State::Backup, TransitionReason::Started, ctx, out);
@@ -249,6 +251,12 @@ impl Election {
             );
             self.epoch = self.epoch.max(heard.record.epoch);
             self.follow(heard, ctx);
+            // Who follows this node learns at once whom to follow now.
+            let until = ctx.now + ctx.pace.departure();
+            self.departure = Some(Departure {
+                successor: Some(heard.incarnation),
+                until,
+            });
             self.wait_afresh(ctx);
             return;
         }
@@ -274,18 +282,39 @@ impl Election {
             out.transmit();
         }
         if let Some(wait) = self.wait.filter(|wait| ctx.now >= wait.check_at) {
-            // After a stall the news may still wait in a queue: look again once it has been read.
-            let due = self.due(&wait, ctx).max(ctx.stalled_until);
-            if ctx.now >= due {
-                self.become_active(wait.reason, ctx, out);
-            } else {
-                self.wait = Some(Wait {
-                    check_at: due,
-                    ..wait
-                });
-            }
+            self.turn_may_have_come(wait, ctx, out);
         }
         self.update_request(ctx, out);
+    }
+
+    /// The usual claim comes at the deadline, with nobody going before. After any other wait the
+    /// nodes' orders may be out of step, so the intent is stated first, and the better one goes on.
+    fn turn_may_have_come(&mut self, wait: Wait, ctx: &Context<'_>, out: &mut Outbox) {
+        // After a stall the news may still wait in a queue: look again once it has been read.
+        let due = self.due(&wait, ctx).max(ctx.stalled_until);
+        let intent = ctx.peers.best_intent();
+        let again = ctx.now + wait.pace.slower(ctx.pace).intent();
+        if ctx.now < due {
+            self.wait = Some(Wait {
+                check_at: due,
+                deferred: true,
+                intends: false,
+                ..wait
+            });
+        } else if wait.intends && intent.is_none_or(|best| best < self.claim(ctx))
+            || !(wait.intends || wait.deferred || wait.yields || intent.is_some())
+        {
+            self.become_active(wait.reason, ctx, out);
+        } else {
+            let intends = !wait.intends && intent.is_none();
+            self.wait = Some(Wait {
+                check_at: again,
+                deferred: true,
+                intends,
+                ..wait
+            });
+            out.transmit();
+        }
     }
 
     /// When this node's turn comes, as things stand.
@@ -303,7 +332,7 @@ impl Election {
     }
 
     fn candidates_changed(&mut self, ctx: &Context<'_>) {
-        if let Some(wait) = self.wait.filter(|wait| wait.check_at > wait.deadline) {
+        if let Some(wait) = self.wait.filter(|wait| wait.deferred) {
             // Nodes learn of this at different times: they begin to count again, in their order.
             let deadline = ctx.now + wait.pace.skew(self.config.priority);
             self.wait = Some(Wait {

@@ -20,6 +20,9 @@ impl Flags {
     /// The sender has just stopped being Active, or was stopped itself: it gives way to all others.
     pub const YIELD: Self = Self(2);
 
+    /// The sender is about to become Active after an unusual wait: whoever objects says so now.
+    pub const INTENT: Self = Self(4);
+
     /// These flags and `other`'s.
     #[must_use]
     pub const fn and(self, other: Self) -> Self {

@@ -7,7 +7,7 @@ use super::session::Sessions;
 use crate::election::State;
 use crate::election::input::{Claim, Heard, Peers};
 use crate::election::timing::Pace;
-use crate::native::InstanceRecord;
+use crate::native::{Flags, InstanceRecord};
 use crate::{Incarnation, Instant, NodeAddress};
 
 /// Most peers that are followed if none are configured.
@@ -206,6 +206,15 @@ impl InstancePeers<'_> {
 impl Peers for InstancePeers<'_> {
     fn candidates_before(&self, claim: Claim, heir: Option<Incarnation>) -> u32 {
         self.count(|heard| heard.claim() > claim || Some(heard.incarnation) == heir)
+    }
+
+    fn best_intent(&self) -> Option<Claim> {
+        let candidates = self
+            .table
+            .iter()
+            .filter_map(|peer| peer.candidate(self.index));
+        let intending = candidates.filter(|heard| heard.record.flags.contains(Flags::INTENT));
+        intending.map(|heard| heard.claim()).max()
     }
 
     fn successor(&self) -> Option<Incarnation> {
