@@ -1,5 +1,8 @@
 //! Builds the XDP program and leaves it in `OUT_DIR/vip-ebpf.o`: the only recipe there is.
-#![expect(clippy::print_stdout, reason = "cargo reads directives from standard output")]
+#![expect(
+    clippy::print_stdout,
+    reason = "cargo reads directives from standard output"
+)]
 
 #[path = "../xtask/src/bpf_toolchain.rs"]
 mod bpf_toolchain;
@@ -9,7 +12,9 @@ use std::path::{Path, PathBuf};
 use bpf_toolchain::{Missing, TARGET, TOOLCHAIN_VARIABLE, Toolchain};
 
 fn main() {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_owned);
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .map(Path::to_owned);
     let workspace = workspace.unwrap_or_else(|| fail("vip-agent is not inside its workspace"));
     for input in [
         "Cargo.toml",
@@ -20,14 +25,21 @@ fn main() {
         "vip-ebpf/src",
         "xtask/src/bpf_toolchain.rs",
     ] {
-        println!("cargo::rerun-if-changed={}", workspace.join(input).display());
+        println!(
+            "cargo::rerun-if-changed={}",
+            workspace.join(input).display()
+        );
     }
     println!("cargo::rerun-if-env-changed={TOOLCHAIN_VARIABLE}");
 
     let built = build(&workspace, &out_dir().join("vip-ebpf"));
     let object = out_dir().join("vip-ebpf.o");
     if let Err(error) = std::fs::copy(&built, &object) {
-        fail(&format!("cannot copy {} to {}: {error}", built.display(), object.display()));
+        fail(&format!(
+            "cannot copy {} to {}: {error}",
+            built.display(),
+            object.display()
+        ));
     }
 }
 
@@ -39,14 +51,27 @@ fn build(workspace: &Path, target_dir: &Path) -> PathBuf {
     let mut cargo = toolchain.cargo();
     cargo
         .current_dir(workspace.join("vip-ebpf"))
-        .args(["build", "--release", "--locked", "-Z", "build-std=core", "--target", TARGET])
+        .args([
+            "build",
+            "--release",
+            "--locked",
+            "-Z",
+            "build-std=core",
+            "--target",
+            TARGET,
+        ])
         .arg("--target-dir")
         .arg(target_dir)
-        .env("CARGO_ENCODED_RUSTFLAGS", bpf_toolchain::encoded_rustflags(workspace))
+        .env(
+            "CARGO_ENCODED_RUSTFLAGS",
+            bpf_toolchain::encoded_rustflags(workspace),
+        )
         .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", &linker);
     match cargo.status() {
         Ok(status) if status.success() => target_dir.join(TARGET).join("release/vip-ebpf"),
-        Ok(status) => fail(&format!("the XDP program did not compile with {toolchain}: {status}")),
+        Ok(status) => fail(&format!(
+            "the XDP program did not compile with {toolchain}: {status}"
+        )),
         Err(error) => fail(&format!("cannot start cargo of {toolchain}: {error}")),
     }
 }

@@ -44,9 +44,24 @@ fn every_map_has_the_type_and_sizes_of_the_abi() {
     let object = object();
     for spec in &MAPS {
         let map = &object.maps[spec.name];
-        assert_eq!(map.map_type(), kernel_type(spec.kind), "type of {}", spec.name);
-        assert_eq!(map.key_size() as usize, spec.key_size, "key of {}", spec.name);
-        assert_eq!(map.value_size() as usize, spec.value_size, "value of {}", spec.name);
+        assert_eq!(
+            map.map_type(),
+            kernel_type(spec.kind),
+            "type of {}",
+            spec.name
+        );
+        assert_eq!(
+            map.key_size() as usize,
+            spec.key_size,
+            "key of {}",
+            spec.name
+        );
+        assert_eq!(
+            map.value_size() as usize,
+            spec.value_size,
+            "value of {}",
+            spec.name
+        );
         if let Capacity::Fixed(entries) = spec.capacity {
             assert_eq!(map.max_entries(), entries, "entries of {}", spec.name);
         }
@@ -58,7 +73,12 @@ fn arrays_that_the_agent_writes_can_be_mapped_into_memory() {
     let object = object();
     for spec in &MAPS {
         let mappable = object.maps[spec.name].map_flags() & MMAPABLE != 0;
-        assert_eq!(mappable, spec.kind == MapKind::MmapArray, "flags of {}", spec.name);
+        assert_eq!(
+            mappable,
+            spec.kind == MapKind::MmapArray,
+            "flags of {}",
+            spec.name
+        );
     }
 }
 
@@ -70,7 +90,9 @@ fn the_program_and_the_globals_are_there() {
         (globals::COARSE_TICK_NS, (&[0; size_of::<u64>()][..], true)),
         (globals::LOG_LEVEL, (&[0; size_of::<u8>()][..], true)),
     ];
-    object.patch_map_data(globals.into()).expect("globals of these names and sizes");
+    object
+        .patch_map_data(globals.into())
+        .expect("globals of these names and sizes");
 }
 
 #[test]

@@ -43,14 +43,39 @@ fn answered(all: &mut Vec<Fixture>, tags: Tags, suffix: &str) {
     };
     let answer = reply(tags, CLIENT, CLIENT, CLIENT4);
     let broadcast = frame(BROADCAST, CLIENT, tags, ask);
-    add("broadcast request, local VIP", LOCAL, broadcast.clone(), answer.clone());
-    add("broadcast request, steered VIP", STEER, broadcast.clone(), answer.clone());
-    add("unicast request", LOCAL, frame(OURS, CLIENT, tags, ask), answer.clone());
-    add("padded request", LOCAL, padded(broadcast), padded(answer.clone()));
+    add(
+        "broadcast request, local VIP",
+        LOCAL,
+        broadcast.clone(),
+        answer.clone(),
+    );
+    add(
+        "broadcast request, steered VIP",
+        STEER,
+        broadcast.clone(),
+        answer.clone(),
+    );
+    add(
+        "unicast request",
+        LOCAL,
+        frame(OURS, CLIENT, tags, ask),
+        answer.clone(),
+    );
+    add(
+        "padded request",
+        LOCAL,
+        padded(broadcast),
+        padded(answer.clone()),
+    );
     add(
         "probe from 0.0.0.0",
         LOCAL,
-        frame(BROADCAST, CLIENT, tags, Arp::request(CLIENT, Ipv4Addr::UNSPECIFIED, VIP4)),
+        frame(
+            BROADCAST,
+            CLIENT,
+            tags,
+            Arp::request(CLIENT, Ipv4Addr::UNSPECIFIED, VIP4),
+        ),
         reply(tags, CLIENT, CLIENT, Ipv4Addr::UNSPECIFIED),
     );
     // The answer goes to the station that sent the frame, and names the one that asks.
@@ -60,8 +85,16 @@ fn answered(all: &mut Vec<Fixture>, tags: Tags, suffix: &str) {
         frame(BROADCAST, STRANGER, tags, ask),
         reply(tags, STRANGER, CLIENT, CLIENT4),
     );
-    let filled = Arp { target_mac: BROADCAST, ..ask };
-    add("request with a target MAC", LOCAL, frame(BROADCAST, CLIENT, tags, filled), answer);
+    let filled = Arp {
+        target_mac: BROADCAST,
+        ..ask
+    };
+    add(
+        "request with a target MAC",
+        LOCAL,
+        frame(BROADCAST, CLIENT, tags, filled),
+        answer,
+    );
 }
 
 fn claimed(all: &mut Vec<Fixture>, tags: Tags, suffix: &str) {
@@ -74,21 +107,56 @@ fn claimed(all: &mut Vec<Fixture>, tags: Tags, suffix: &str) {
         instance: 0,
         reserved: 0,
     };
-    let gratuitous = frame(BROADCAST, STRANGER, tags, Arp::request(STRANGER, VIP4, VIP4));
-    let claim = frame(BROADCAST, STRANGER, tags, Arp::reply(STRANGER, VIP4, BROADCAST, VIP4));
-    let unicast = frame(CLIENT, STRANGER, tags, Arp::reply(STRANGER, VIP4, CLIENT, CLIENT4));
-    let asking = frame(BROADCAST, STRANGER, tags, Arp::request(STRANGER, VIP4, PLAIN4));
+    let gratuitous = frame(
+        BROADCAST,
+        STRANGER,
+        tags,
+        Arp::request(STRANGER, VIP4, VIP4),
+    );
+    let claim = frame(
+        BROADCAST,
+        STRANGER,
+        tags,
+        Arp::reply(STRANGER, VIP4, BROADCAST, VIP4),
+    );
+    let unicast = frame(
+        CLIENT,
+        STRANGER,
+        tags,
+        Arp::reply(STRANGER, VIP4, CLIENT, CLIENT4),
+    );
+    let asking = frame(
+        BROADCAST,
+        STRANGER,
+        tags,
+        Arp::request(STRANGER, VIP4, PLAIN4),
+    );
 
     let name = |text: &str| format!("{text}{suffix}");
     let conflict = Counter::ArpConflict;
     all.extend([
-        Fixture::dropped(name("foreign gratuitous request"), LOCAL, gratuitous.clone(), conflict)
-            .event(event),
-        Fixture::passed(name("foreign gratuitous reply"), LOCAL, claim.clone(), conflict)
-            .event(event),
+        Fixture::dropped(
+            name("foreign gratuitous request"),
+            LOCAL,
+            gratuitous.clone(),
+            conflict,
+        )
+        .event(event),
+        Fixture::passed(
+            name("foreign gratuitous reply"),
+            LOCAL,
+            claim.clone(),
+            conflict,
+        )
+        .event(event),
         Fixture::passed(name("foreign reply to a client"), LOCAL, unicast, conflict).event(event),
-        Fixture::passed(name("request from the VIP by a stranger"), LOCAL, asking.clone(), conflict)
-            .event(event),
+        Fixture::passed(
+            name("request from the VIP by a stranger"),
+            LOCAL,
+            asking.clone(),
+            conflict,
+        )
+        .event(event),
         Fixture::dropped(
             name("foreign gratuitous request while Backup"),
             BACKUP,
@@ -121,19 +189,42 @@ fn claimed(all: &mut Vec<Fixture>, tags: Tags, suffix: &str) {
 fn silent(all: &mut Vec<Fixture>, tags: Tags, suffix: &str) {
     let ask = frame(BROADCAST, CLIENT, tags, Arp::request(CLIENT, CLIENT4, VIP4));
     let probe = Arp::request(CLIENT, Ipv4Addr::UNSPECIFIED, VIP4);
-    let elsewhere = Setup { ifindex: ELSEWHERE, ..LOCAL };
-    let mut add = |name: &str, setup: Setup, input: Vec<u8>, counter: Counter| {
-        all.push(Fixture::dropped(format!("{name}{suffix}"), setup, input, counter));
+    let elsewhere = Setup {
+        ifindex: ELSEWHERE,
+        ..LOCAL
     };
-    add("request while Backup", BACKUP, ask.clone(), Counter::ArpNotActive);
-    add("request, lease expired", EXPIRED, ask.clone(), Counter::ArpNotActive);
+    let mut add = |name: &str, setup: Setup, input: Vec<u8>, counter: Counter| {
+        all.push(Fixture::dropped(
+            format!("{name}{suffix}"),
+            setup,
+            input,
+            counter,
+        ));
+    };
+    add(
+        "request while Backup",
+        BACKUP,
+        ask.clone(),
+        Counter::ArpNotActive,
+    );
+    add(
+        "request, lease expired",
+        EXPIRED,
+        ask.clone(),
+        Counter::ArpNotActive,
+    );
     add(
         "probe while Backup",
         BACKUP,
         frame(BROADCAST, CLIENT, tags, probe),
         Counter::ArpNotActive,
     );
-    add("request on another interface", elsewhere, ask, Counter::ArpOtherInterface);
+    add(
+        "request on another interface",
+        elsewhere,
+        ask,
+        Counter::ArpOtherInterface,
+    );
     add(
         "unicast request to another station",
         LOCAL,
@@ -143,13 +234,23 @@ fn silent(all: &mut Vec<Fixture>, tags: Tags, suffix: &str) {
     add(
         "request for a VIP of an instance that is not Active",
         LOCAL,
-        frame(BROADCAST, CLIENT, tags, Arp::request(CLIENT, CLIENT4, STANDBY4)),
+        frame(
+            BROADCAST,
+            CLIENT,
+            tags,
+            Arp::request(CLIENT, CLIENT4, STANDBY4),
+        ),
         Counter::ArpNotActive,
     );
     add(
         "request for a VIP without instance",
         LOCAL,
-        frame(BROADCAST, CLIENT, tags, Arp::request(CLIENT, CLIENT4, NO_INSTANCE4)),
+        frame(
+            BROADCAST,
+            CLIENT,
+            tags,
+            Arp::request(CLIENT, CLIENT4, NO_INSTANCE4),
+        ),
         Counter::DropInternal,
     );
 }
@@ -171,19 +272,62 @@ fn truncated(all: &mut Vec<Fixture>, tags: Tags, suffix: &str) {
 fn not_ours(all: &mut Vec<Fixture>) {
     let ask = Arp::request(CLIENT, CLIENT4, VIP4);
     let mut add = |name: &str, arp: Arp| {
-        all.push(Fixture::ignored(name, LOCAL, frame(BROADCAST, CLIENT, Tags::None, arp)));
+        all.push(Fixture::ignored(
+            name,
+            LOCAL,
+            frame(BROADCAST, CLIENT, Tags::None, arp),
+        ));
     };
-    add("request for another address", Arp { target: PLAIN4, ..ask });
+    add(
+        "request for another address",
+        Arp {
+            target: PLAIN4,
+            ..ask
+        },
+    );
     add("hardware type IEEE 802", Arp { hardware: 6, ..ask });
-    add("protocol type IPv6", Arp { protocol: 0x86dd, ..ask });
-    add("hardware address of 8 bytes", Arp { hardware_len: 8, ..ask });
-    add("protocol address of 16 bytes", Arp { protocol_len: 16, ..ask });
+    add(
+        "protocol type IPv6",
+        Arp {
+            protocol: 0x86dd,
+            ..ask
+        },
+    );
+    add(
+        "hardware address of 8 bytes",
+        Arp {
+            hardware_len: 8,
+            ..ask
+        },
+    );
+    add(
+        "protocol address of 16 bytes",
+        Arp {
+            protocol_len: 16,
+            ..ask
+        },
+    );
     add("reply to the VIP", Arp::reply(CLIENT, CLIENT4, OURS, VIP4));
-    add("reverse request", Arp { operation: 3, ..ask });
-    add("operation 0", Arp { operation: 0, ..ask });
+    add(
+        "reverse request",
+        Arp {
+            operation: 3,
+            ..ask
+        },
+    );
+    add(
+        "operation 0",
+        Arp {
+            operation: 0,
+            ..ask
+        },
+    );
     add(
         "claim of a VIP without instance",
         Arp::reply(STRANGER, NO_INSTANCE4, BROADCAST, NO_INSTANCE4),
     );
-    add("claim of a VIP that is not Active", Arp::reply(STRANGER, STANDBY4, BROADCAST, STANDBY4));
+    add(
+        "claim of a VIP that is not Active",
+        Arp::reply(STRANGER, STANDBY4, BROADCAST, STANDBY4),
+    );
 }

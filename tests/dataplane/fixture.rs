@@ -53,10 +53,23 @@ pub struct Setup {
     pub ifindex: u32,
 }
 
-pub const LOCAL: Setup = Setup { lease: Lease::Active, service: Service::Local, ifindex: INGRESS };
-pub const STEER: Setup = Setup { service: Service::Here, ..LOCAL };
-pub const BACKUP: Setup = Setup { lease: Lease::Backup, ..STEER };
-pub const EXPIRED: Setup = Setup { lease: Lease::Expired, ..STEER };
+pub const LOCAL: Setup = Setup {
+    lease: Lease::Active,
+    service: Service::Local,
+    ifindex: INGRESS,
+};
+pub const STEER: Setup = Setup {
+    service: Service::Here,
+    ..LOCAL
+};
+pub const BACKUP: Setup = Setup {
+    lease: Lease::Backup,
+    ..STEER
+};
+pub const EXPIRED: Setup = Setup {
+    lease: Lease::Expired,
+    ..STEER
+};
 
 /// One frame and what becomes of it.
 #[derive(Debug, Clone)]
@@ -87,12 +100,7 @@ impl Fixture {
     }
 
     /// A frame that is passed untouched, for a reason.
-    pub fn passed(
-        name: impl Into<String>,
-        setup: Setup,
-        input: Vec<u8>,
-        counter: Counter,
-    ) -> Self {
+    pub fn passed(name: impl Into<String>, setup: Setup, input: Vec<u8>, counter: Counter) -> Self {
         Self::new(name, setup, input, Verdict::Pass, Some(counter))
     }
 
@@ -151,7 +159,19 @@ impl Fixture {
         counter: Option<Counter>,
     ) -> Self {
         let output = input.clone();
-        let expect = Expect { verdict, output, counter, vip: None, backend: None, event: None };
-        Self { name: name.into(), setup, input, expect }
+        let expect = Expect {
+            verdict,
+            output,
+            counter,
+            vip: None,
+            backend: None,
+            event: None,
+        };
+        Self {
+            name: name.into(),
+            setup,
+            input,
+            expect,
+        }
     }
 }

@@ -16,8 +16,11 @@ pub enum Tags {
 
 impl Tags {
     /// All cases, with a suffix for the fixture's name.
-    pub const ALL: [(Self, &str); 3] =
-        [(Self::None, ""), (Self::One, ", one tag"), (Self::Two, ", two tags")];
+    pub const ALL: [(Self, &str); 3] = [
+        (Self::None, ""),
+        (Self::One, ", one tag"),
+        (Self::Two, ", two tags"),
+    ];
 
     /// The outer VLAN identifier.
     pub const fn vlan(self) -> u16 {
@@ -41,7 +44,14 @@ impl Tags {
 
 /// An Ethernet frame.
 pub fn ethernet(to: Mac, from: Mac, tags: Tags, ether_type: u16, payload: &[u8]) -> Vec<u8> {
-    [&to[..], &from, &tags.bytes(), &ether_type.to_be_bytes(), payload].concat()
+    [
+        &to[..],
+        &from,
+        &tags.bytes(),
+        &ether_type.to_be_bytes(),
+        payload,
+    ]
+    .concat()
 }
 
 /// The frame padded with zeros to Ethernet's minimum.
@@ -87,7 +97,11 @@ impl Arp {
         target_mac: Mac,
         target: Ipv4Addr,
     ) -> Self {
-        Self { operation: 2, target_mac, ..Self::request(sender_mac, sender, target) }
+        Self {
+            operation: 2,
+            target_mac,
+            ..Self::request(sender_mac, sender, target)
+        }
     }
 
     pub fn bytes(self) -> Vec<u8> {
@@ -140,7 +154,9 @@ impl Ipv4 {
     pub fn bytes(&self, payload: &[u8]) -> Vec<u8> {
         let header_len = 20 + self.options.len();
         let words = self.header_words.unwrap_or((header_len / 4) as u8);
-        let total = self.total_len.unwrap_or((header_len + payload.len()) as u16);
+        let total = self
+            .total_len
+            .unwrap_or((header_len + payload.len()) as u16);
         let mut header = [
             &[self.version << 4 | words, 0][..],
             &total.to_be_bytes(),
@@ -213,7 +229,8 @@ pub fn icmpv6(
     data: &[u8],
 ) -> Vec<u8> {
     let mut message = [&[kind, code, 0, 0][..], &rest, data].concat();
-    let checksum = checksum(&[&pseudo_header(source, destination, &message)[..], &message].concat());
+    let checksum =
+        checksum(&[&pseudo_header(source, destination, &message)[..], &message].concat());
     message[2..4].copy_from_slice(&checksum);
     message
 }
@@ -221,7 +238,13 @@ pub fn icmpv6(
 /// What is summed up before an ICMPv6 message (RFC 8200 §8.1).
 pub fn pseudo_header(source: Ipv6Addr, destination: Ipv6Addr, message: &[u8]) -> Vec<u8> {
     let len = message.len() as u32;
-    [&source.octets()[..], &destination.octets(), &len.to_be_bytes(), &[0, 0, 0, 58]].concat()
+    [
+        &source.octets()[..],
+        &destination.octets(),
+        &len.to_be_bytes(),
+        &[0, 0, 0, 58],
+    ]
+    .concat()
 }
 
 /// A Neighbor Discovery option: type, length in units of eight bytes, content padded to it.

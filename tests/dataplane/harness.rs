@@ -46,13 +46,24 @@ pub struct Outcome {
 impl Outcome {
     /// The outcome that fulfils an expectation for a frame of `len` bytes.
     pub fn expected(expect: &Expect, len: usize) -> Self {
-        let one = Stats { packets: 1, bytes: len as u64 };
+        let one = Stats {
+            packets: 1,
+            bytes: len as u64,
+        };
         Self {
             verdict: expect.verdict,
             output: expect.output.clone(),
-            counters: expect.counter.into_iter().map(|counter| (counter, 1)).collect(),
+            counters: expect
+                .counter
+                .into_iter()
+                .map(|counter| (counter, 1))
+                .collect(),
             vips: expect.vip.into_iter().map(|index| (index, one)).collect(),
-            backends: expect.backend.into_iter().map(|index| (index, one)).collect(),
+            backends: expect
+                .backend
+                .into_iter()
+                .map(|index| (index, one))
+                .collect(),
             events: expect.event.into_iter().collect(),
         }
     }
@@ -92,8 +103,12 @@ impl Harness {
         if let Some(tick) = &tick {
             loader.override_global(globals::COARSE_TICK_NS, tick, true);
         }
-        let mut ebpf = loader.load(OBJECT).expect("this kernel cannot take the BPF object");
-        program(&mut ebpf).load().expect("the verifier refuses the XDP program");
+        let mut ebpf = loader
+            .load(OBJECT)
+            .expect("this kernel cannot take the BPF object");
+        program(&mut ebpf)
+            .load()
+            .expect("the verifier refuses the XDP program");
 
         let mut harness = Self {
             instances: take(&mut ebpf, abi::INSTANCES),
@@ -156,16 +171,41 @@ impl Harness {
             epoch: 1,
             reserved: [0; 5],
         };
-        self.instances.set(0, slot(until, setup.ifindex), 0).expect("instance 0");
-        self.instances.set(1, slot(0, setup.ifindex), 0).expect("instance 1");
+        self.instances
+            .set(0, slot(until, setup.ifindex), 0)
+            .expect("instance 0");
+        self.instances
+            .set(1, slot(0, setup.ifindex), 0)
+            .expect("instance 1");
         let service = match setup.service {
-            Service::Local => ServiceSlot { mode: STEER_LOCAL, backend: NO_BACKEND },
-            Service::Here => ServiceSlot { mode: STEER_L2, backend: 0 },
-            Service::There => ServiceSlot { mode: STEER_L2, backend: 1 },
-            Service::Unresolved => ServiceSlot { mode: STEER_L2, backend: 2 },
-            Service::NoBackend => ServiceSlot { mode: STEER_L2, backend: NO_BACKEND },
-            Service::Dangling => ServiceSlot { mode: STEER_L2, backend: NOWHERE },
-            Service::UnknownMode => ServiceSlot { mode: 7, backend: 0 },
+            Service::Local => ServiceSlot {
+                mode: STEER_LOCAL,
+                backend: NO_BACKEND,
+            },
+            Service::Here => ServiceSlot {
+                mode: STEER_L2,
+                backend: 0,
+            },
+            Service::There => ServiceSlot {
+                mode: STEER_L2,
+                backend: 1,
+            },
+            Service::Unresolved => ServiceSlot {
+                mode: STEER_L2,
+                backend: 2,
+            },
+            Service::NoBackend => ServiceSlot {
+                mode: STEER_L2,
+                backend: NO_BACKEND,
+            },
+            Service::Dangling => ServiceSlot {
+                mode: STEER_L2,
+                backend: NOWHERE,
+            },
+            Service::UnknownMode => ServiceSlot {
+                mode: 7,
+                backend: 0,
+            },
         };
         self.services.set(0, service, 0).expect("service 0");
     }
@@ -195,7 +235,11 @@ impl Harness {
 
     /// The value of one counter.
     pub fn counter(&self, counter: Counter) -> u64 {
-        self.counters.get(&counter.index(), 0).expect("a counter").iter().sum()
+        self.counters
+            .get(&counter.index(), 0)
+            .expect("a counter")
+            .iter()
+            .sum()
     }
 
     /// Takes everything out of the ring buffer.
@@ -208,7 +252,12 @@ impl Harness {
     }
 
     fn write_vips(&mut self) {
-        let entry = |instance, service, stats| VipEntry { instance, service, stats, reserved: 0 };
+        let entry = |instance, service, stats| VipEntry {
+            instance,
+            service,
+            stats,
+            reserved: 0,
+        };
         let mut v4: HashMap<_, [u8; 4], VipEntry> = take(&mut self.ebpf, abi::VIPS_V4);
         let mut v6: HashMap<_, [u8; 16], VipEntry> = take(&mut self.ebpf, abi::VIPS_V6);
         for (address, vip) in [
@@ -248,10 +297,15 @@ impl Harness {
 
     fn totals(&self) -> Totals {
         let stats = |map: &PerCpuArray<MapData, Stats>| {
-            (0..STATS).map(|index| sum(&map.get(&index, 0).expect("statistics"))).collect()
+            (0..STATS)
+                .map(|index| sum(&map.get(&index, 0).expect("statistics")))
+                .collect()
         };
         Totals {
-            counters: Counter::ALL.iter().map(|counter| self.counter(*counter)).collect(),
+            counters: Counter::ALL
+                .iter()
+                .map(|counter| self.counter(*counter))
+                .collect(),
             vips: stats(&self.vip_stats),
             backends: stats(&self.backend_stats),
         }
@@ -275,7 +329,9 @@ fn nanoseconds(clock: rustix::time::ClockId) -> u64 {
 }
 
 fn program(ebpf: &mut Ebpf) -> &mut Xdp {
-    let program = ebpf.program_mut(abi::PROGRAM).expect("the program is in the object");
+    let program = ebpf
+        .program_mut(abi::PROGRAM)
+        .expect("the program is in the object");
     program.try_into().expect("the program is of type XDP")
 }
 

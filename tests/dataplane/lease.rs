@@ -11,7 +11,13 @@ use super::world::{BROADCAST, CLIENT, CLIENT4, STRANGER, VIP4};
 const TRIES: usize = 2000;
 
 fn ask() -> Vec<u8> {
-    ethernet(BROADCAST, CLIENT, Tags::None, 0x0806, &Arp::request(CLIENT, CLIENT4, VIP4).bytes())
+    ethernet(
+        BROADCAST,
+        CLIENT,
+        Tags::None,
+        0x0806,
+        &Arp::request(CLIENT, CLIENT4, VIP4).bytes(),
+    )
 }
 
 /// Between the coarse clock's reading and the precise one's, the precise one decides: a lease that
@@ -53,7 +59,10 @@ pub fn means_the_same_by_the_precise_clock_alone() {
     let mut harness = Harness::load(0, Some(7_200_000_000_000));
     assert_eq!(harness.run(LOCAL, &ask()).verdict, Verdict::Transmit);
     for lease in [Lease::Backup, Lease::Expired] {
-        assert_eq!(harness.run(Setup { lease, ..LOCAL }, &ask()).verdict, Verdict::Drop);
+        assert_eq!(
+            harness.run(Setup { lease, ..LOCAL }, &ask()).verdict,
+            Verdict::Drop
+        );
     }
 }
 
@@ -76,5 +85,8 @@ pub fn lost_events_are_counted() {
     harness.send(&claim);
     assert_eq!(harness.drain_events().len(), 1);
     // Header and record: no event is larger than its type.
-    assert_eq!(kept, 64 * 1024 / (8 + size_of::<Event>() as u64).next_multiple_of(8));
+    assert_eq!(
+        kept,
+        64 * 1024 / (8 + size_of::<Event>() as u64).next_multiple_of(8)
+    );
 }

@@ -43,16 +43,27 @@ impl Solicitation {
 
     /// As a station asks that checks its entry.
     fn unicast() -> Self {
-        Self { to: OURS, destination: VIP6, ..Self::multicast() }
+        Self {
+            to: OURS,
+            destination: VIP6,
+            ..Self::multicast()
+        }
     }
 
     /// As a station asks that wants to use the address itself.
     fn duplicate_detection() -> Self {
-        Self { source: Ipv6Addr::UNSPECIFIED, options: vec![], ..Self::multicast() }
+        Self {
+            source: Ipv6Addr::UNSPECIFIED,
+            options: vec![],
+            ..Self::multicast()
+        }
     }
 
     fn options(self, options: &[Vec<u8>]) -> Self {
-        Self { options: options.concat(), ..self }
+        Self {
+            options: options.concat(),
+            ..self
+        }
     }
 
     fn message(&self) -> Vec<u8> {
@@ -62,7 +73,11 @@ impl Solicitation {
 
     fn packet(&self) -> Vec<u8> {
         let ip = Ipv6::new(self.source, self.destination, 58);
-        Ipv6 { hop_limit: self.hop_limit, ..ip }.bytes(&self.message())
+        Ipv6 {
+            hop_limit: self.hop_limit,
+            ..ip
+        }
+        .bytes(&self.message())
     }
 
     fn frame(&self, tags: Tags) -> Vec<u8> {
@@ -74,8 +89,15 @@ impl Solicitation {
 fn advertisement(from: Mac, destination: Ipv6Addr, flags: u8, options: &[u8]) -> Vec<u8> {
     let data = [&VIP6.octets()[..], options].concat();
     let message = icmpv6(VIP6, destination, 136, 0, [flags, 0, 0, 0], &data);
-    let ip = Ipv6 { hop_limit: 255, ..Ipv6::new(VIP6, destination, 58) };
-    let to = if destination == ALL_NODES { ALL_NODES_MAC } else { CLIENT };
+    let ip = Ipv6 {
+        hop_limit: 255,
+        ..Ipv6::new(VIP6, destination, 58)
+    };
+    let to = if destination == ALL_NODES {
+        ALL_NODES_MAC
+    } else {
+        CLIENT
+    };
     ethernet(to, from, Tags::None, IPV6, &ip.bytes(&message))
 }
 
@@ -89,12 +111,18 @@ fn tagged(frame: &[u8], tags: Tags) -> Vec<u8> {
 
 /// The answer that the data plane must give to [`CLIENT`].
 fn answer(tags: Tags) -> Vec<u8> {
-    tagged(&advertisement(OURS, CLIENT6, SOLICITED_OVERRIDE, &nd_option(2, 1, &OURS)), tags)
+    tagged(
+        &advertisement(OURS, CLIENT6, SOLICITED_OVERRIDE, &nd_option(2, 1, &OURS)),
+        tags,
+    )
 }
 
 /// The answer to a station that detects duplicates.
 fn defence(tags: Tags) -> Vec<u8> {
-    tagged(&advertisement(OURS, ALL_NODES, OVERRIDE, &nd_option(2, 1, &OURS)), tags)
+    tagged(
+        &advertisement(OURS, ALL_NODES, OVERRIDE, &nd_option(2, 1, &OURS)),
+        tags,
+    )
 }
 
 /// Every fixture about Neighbor Discovery.
@@ -116,14 +144,35 @@ fn answered(all: &mut Vec<Fixture>, tags: Tags, suffix: &str) {
     let nonce = nd_option(14, 1, &[1, 2, 3, 4, 5, 6]);
     let mut add = |name: &str, setup: Setup, ask: Solicitation, output: Vec<u8>| {
         let name = format!("{name}{suffix}");
-        all.push(Fixture::sent(name, setup, ask.frame(tags), Counter::NdReply, output));
+        all.push(Fixture::sent(
+            name,
+            setup,
+            ask.frame(tags),
+            Counter::NdReply,
+            output,
+        ));
     };
     let (multicast, unicast) = (Solicitation::multicast(), Solicitation::unicast());
     let detection = Solicitation::duplicate_detection();
-    add("multicast solicitation, local VIP", LOCAL, multicast.clone(), answer(tags));
-    add("multicast solicitation, steered VIP", STEER, multicast.clone(), answer(tags));
+    add(
+        "multicast solicitation, local VIP",
+        LOCAL,
+        multicast.clone(),
+        answer(tags),
+    );
+    add(
+        "multicast solicitation, steered VIP",
+        STEER,
+        multicast.clone(),
+        answer(tags),
+    );
     add("unicast solicitation", LOCAL, unicast.clone(), answer(tags));
-    add("solicitation without option grows", LOCAL, unicast.options(&[]), answer(tags));
+    add(
+        "solicitation without option grows",
+        LOCAL,
+        unicast.options(&[]),
+        answer(tags),
+    );
     add(
         "solicitation with a nonce shrinks",
         LOCAL,
@@ -139,7 +188,9 @@ fn answered(all: &mut Vec<Fixture>, tags: Tags, suffix: &str) {
     add(
         "unknown long option is skipped",
         LOCAL,
-        multicast.clone().options(&[nd_option(200, 5, &[0xff; 38]), source]),
+        multicast
+            .clone()
+            .options(&[nd_option(200, 5, &[0xff; 38]), source]),
         answer(tags),
     );
     add(
@@ -148,8 +199,18 @@ fn answered(all: &mut Vec<Fixture>, tags: Tags, suffix: &str) {
         multicast.options(&[nd_option(200, LONGEST_OPTIONS, &[])]),
         answer(tags),
     );
-    add("duplicate detection", LOCAL, detection.clone(), defence(tags));
-    add("duplicate detection with a nonce", LOCAL, detection.options(&[nonce]), defence(tags));
+    add(
+        "duplicate detection",
+        LOCAL,
+        detection.clone(),
+        defence(tags),
+    );
+    add(
+        "duplicate detection with a nonce",
+        LOCAL,
+        detection.options(&[nonce]),
+        defence(tags),
+    );
 }
 
 /// Units of options behind the 24 bytes of a solicitation that is just not too long.
@@ -157,35 +218,67 @@ const LONGEST_OPTIONS: u8 = vip_common::net::ndp::MAX_UNITS as u8 - 3;
 
 fn silent(all: &mut Vec<Fixture>, tags: Tags, suffix: &str) {
     let ask = Solicitation::multicast();
-    let elsewhere = Setup { ifindex: ELSEWHERE, ..LOCAL };
-    let mut add = |name: &str, setup: Setup, ask: &Solicitation, counter: Counter| {
-        all.push(Fixture::dropped(format!("{name}{suffix}"), setup, ask.frame(tags), counter));
+    let elsewhere = Setup {
+        ifindex: ELSEWHERE,
+        ..LOCAL
     };
-    add("solicitation while Backup", BACKUP, &ask, Counter::NdNotActive);
-    add("solicitation, lease expired", EXPIRED, &ask, Counter::NdNotActive);
+    let mut add = |name: &str, setup: Setup, ask: &Solicitation, counter: Counter| {
+        all.push(Fixture::dropped(
+            format!("{name}{suffix}"),
+            setup,
+            ask.frame(tags),
+            counter,
+        ));
+    };
+    add(
+        "solicitation while Backup",
+        BACKUP,
+        &ask,
+        Counter::NdNotActive,
+    );
+    add(
+        "solicitation, lease expired",
+        EXPIRED,
+        &ask,
+        Counter::NdNotActive,
+    );
     add(
         "duplicate detection while Backup",
         BACKUP,
         &Solicitation::duplicate_detection(),
         Counter::NdNotActive,
     );
-    add("solicitation on another interface", elsewhere, &ask, Counter::NdOtherInterface);
+    add(
+        "solicitation on another interface",
+        elsewhere,
+        &ask,
+        Counter::NdOtherInterface,
+    );
     add(
         "unicast solicitation to another station",
         LOCAL,
-        &Solicitation { to: STRANGER, ..Solicitation::unicast() },
+        &Solicitation {
+            to: STRANGER,
+            ..Solicitation::unicast()
+        },
         Counter::NdOtherMac,
     );
     add(
         "solicitation for a VIP of an instance that is not Active",
         LOCAL,
-        &Solicitation { target: STANDBY6, ..ask.clone() },
+        &Solicitation {
+            target: STANDBY6,
+            ..ask.clone()
+        },
         Counter::NdNotActive,
     );
     add(
         "solicitation for a VIP without instance",
         LOCAL,
-        &Solicitation { target: NO_INSTANCE6, ..ask },
+        &Solicitation {
+            target: NO_INSTANCE6,
+            ..ask
+        },
         Counter::DropInternal,
     );
 }
@@ -206,23 +299,53 @@ fn claimed(all: &mut Vec<Fixture>, tags: Tags, suffix: &str) {
     let bare = tagged(&advertisement(STRANGER, ALL_NODES, OVERRIDE, &[]), tags);
     let behind = tagged(&advertisement(CLIENT, ALL_NODES, OVERRIDE, &option), tags);
     let other = nd_option(14, 1, &[0; 6]);
-    let odd = tagged(&advertisement(CLIENT, CLIENT6, SOLICITED_OVERRIDE, &other), tags);
-    let own = tagged(&advertisement(OURS, ALL_NODES, OVERRIDE, &nd_option(2, 1, &OURS)), tags);
+    let odd = tagged(
+        &advertisement(CLIENT, CLIENT6, SOLICITED_OVERRIDE, &other),
+        tags,
+    );
+    let own = tagged(
+        &advertisement(OURS, ALL_NODES, OVERRIDE, &nd_option(2, 1, &OURS)),
+        tags,
+    );
     let mut routed = claim.clone();
     let hop_limit = routed.len() - 32 - 40 + 7;
     routed[hop_limit] = 64;
     let conflict = Counter::NdConflict;
     all.extend([
-        Fixture::passed(name("foreign advertisement"), LOCAL, claim.clone(), conflict)
-            .event(event(STRANGER)),
-        Fixture::passed(name("foreign advertisement without option"), LOCAL, bare, conflict)
-            .event(event(STRANGER)),
-        Fixture::passed(name("foreign advertisement sent by a third"), LOCAL, behind, conflict)
-            .event(event(STRANGER)),
-        Fixture::passed(name("foreign advertisement with another option"), LOCAL, odd, conflict)
-            .event(event(CLIENT)),
+        Fixture::passed(
+            name("foreign advertisement"),
+            LOCAL,
+            claim.clone(),
+            conflict,
+        )
+        .event(event(STRANGER)),
+        Fixture::passed(
+            name("foreign advertisement without option"),
+            LOCAL,
+            bare,
+            conflict,
+        )
+        .event(event(STRANGER)),
+        Fixture::passed(
+            name("foreign advertisement sent by a third"),
+            LOCAL,
+            behind,
+            conflict,
+        )
+        .event(event(STRANGER)),
+        Fixture::passed(
+            name("foreign advertisement with another option"),
+            LOCAL,
+            odd,
+            conflict,
+        )
+        .event(event(CLIENT)),
         Fixture::ignored(name("our own advertisement comes back"), LOCAL, own),
-        Fixture::ignored(name("foreign advertisement while Backup"), BACKUP, claim.clone()),
+        Fixture::ignored(
+            name("foreign advertisement while Backup"),
+            BACKUP,
+            claim.clone(),
+        ),
         Fixture::ignored(name("foreign advertisement, lease expired"), EXPIRED, claim),
         Fixture::ignored(name("advertisement that crossed a router"), LOCAL, routed),
     ]);
@@ -253,17 +376,72 @@ fn invalid(all: &mut Vec<Fixture>) {
         all.push(Fixture::dropped(name, LOCAL, input, Counter::NdInvalid));
     };
     let mut change = |name: &str, ask: &Solicitation| add(name, ask.frame(Tags::None));
-    change("hop limit 64", &Solicitation { hop_limit: 64, ..multicast.clone() });
-    change("hop limit 254", &Solicitation { hop_limit: 254, ..multicast.clone() });
-    change("code 1", &Solicitation { code: 1, ..multicast.clone() });
-    change("option of length 0", &multicast.clone().options(&[vec![1, 0, 2, 0, 0, 0, 0, 1]]));
-    change("option longer than the message", &multicast.clone().options(&[vec![1, 2, 0, 0, 0, 0, 0, 0]]));
-    change("option of half a unit", &multicast.clone().options(&[vec![1, 1, 0, 0]]));
-    change("source is a group", &Solicitation { source: ALL_NODES, ..multicast.clone() });
-    change("duplicate detection sent to the VIP", &Solicitation { destination: VIP6, to: OURS, ..detection.clone() });
-    change("duplicate detection sent to all nodes", &Solicitation { destination: ALL_NODES, to: ALL_NODES_MAC, ..detection.clone() });
-    change("duplicate detection with a source option", &detection.options(&[nd_option(1, 1, &CLIENT)]));
-    change("too long", &multicast.clone().options(&[nd_option(200, LONGEST_OPTIONS + 1, &[])]));
+    change(
+        "hop limit 64",
+        &Solicitation {
+            hop_limit: 64,
+            ..multicast.clone()
+        },
+    );
+    change(
+        "hop limit 254",
+        &Solicitation {
+            hop_limit: 254,
+            ..multicast.clone()
+        },
+    );
+    change(
+        "code 1",
+        &Solicitation {
+            code: 1,
+            ..multicast.clone()
+        },
+    );
+    change(
+        "option of length 0",
+        &multicast.clone().options(&[vec![1, 0, 2, 0, 0, 0, 0, 1]]),
+    );
+    change(
+        "option longer than the message",
+        &multicast.clone().options(&[vec![1, 2, 0, 0, 0, 0, 0, 0]]),
+    );
+    change(
+        "option of half a unit",
+        &multicast.clone().options(&[vec![1, 1, 0, 0]]),
+    );
+    change(
+        "source is a group",
+        &Solicitation {
+            source: ALL_NODES,
+            ..multicast.clone()
+        },
+    );
+    change(
+        "duplicate detection sent to the VIP",
+        &Solicitation {
+            destination: VIP6,
+            to: OURS,
+            ..detection.clone()
+        },
+    );
+    change(
+        "duplicate detection sent to all nodes",
+        &Solicitation {
+            destination: ALL_NODES,
+            to: ALL_NODES_MAC,
+            ..detection.clone()
+        },
+    );
+    change(
+        "duplicate detection with a source option",
+        &detection.options(&[nd_option(1, 1, &CLIENT)]),
+    );
+    change(
+        "too long",
+        &multicast
+            .clone()
+            .options(&[nd_option(200, LONGEST_OPTIONS + 1, &[])]),
+    );
 
     let good = multicast.frame(Tags::None);
     let corrupt = |index: usize, bit: u8| {
@@ -286,7 +464,13 @@ fn invalid(all: &mut Vec<Fixture>) {
             payload_len: Some(len),
             ..Ipv6::new(CLIENT6, VIP6, 58)
         };
-        ethernet(OURS, CLIENT, Tags::None, IPV6, &ip.bytes(&unicast.message()))
+        ethernet(
+            OURS,
+            CLIENT,
+            Tags::None,
+            IPV6,
+            &ip.bytes(&unicast.message()),
+        )
     };
     add("payload length 0", lying(0));
     add("payload length 16", lying(16));
@@ -298,39 +482,75 @@ fn not_ours(all: &mut Vec<Fixture>) {
     let mut add = |name: &str, input: Vec<u8>| all.push(Fixture::ignored(name, LOCAL, input));
     add(
         "solicitation for another address",
-        Solicitation { target: PLAIN6, ..Solicitation::multicast() }.frame(Tags::None),
+        Solicitation {
+            target: PLAIN6,
+            ..Solicitation::multicast()
+        }
+        .frame(Tags::None),
     );
     let mut foreign = advertisement(STRANGER, ALL_NODES, OVERRIDE, &[]);
     foreign[14 + 40 + 8..14 + 40 + 24].copy_from_slice(&PLAIN6.octets());
     add("advertisement for another address", foreign);
     let routers = icmpv6(CLIENT6, ALL_NODES, 133, 0, [0; 4], &VIP6.octets());
-    let ip = Ipv6 { hop_limit: 255, ..Ipv6::new(CLIENT6, ALL_NODES, 58) };
-    add("router solicitation", ethernet(ALL_NODES_MAC, CLIENT, Tags::None, IPV6, &ip.bytes(&routers)));
+    let ip = Ipv6 {
+        hop_limit: 255,
+        ..Ipv6::new(CLIENT6, ALL_NODES, 58)
+    };
+    add(
+        "router solicitation",
+        ethernet(ALL_NODES_MAC, CLIENT, Tags::None, IPV6, &ip.bytes(&routers)),
+    );
     // An extension header hides the message; RFC 6980 forbids fragments and nobody sends others.
     let ask = Solicitation::multicast();
     let hidden = [&[58, 0, 1, 4, 0, 0, 0, 0][..], &ask.message()].concat();
-    let ip = Ipv6 { hop_limit: 255, ..Ipv6::new(CLIENT6, VIP6_GROUP, 0) };
-    add("solicitation behind a hop-by-hop header", ethernet(ask.to, CLIENT, Tags::None, IPV6, &ip.bytes(&hidden)));
+    let ip = Ipv6 {
+        hop_limit: 255,
+        ..Ipv6::new(CLIENT6, VIP6_GROUP, 0)
+    };
+    add(
+        "solicitation behind a hop-by-hop header",
+        ethernet(ask.to, CLIENT, Tags::None, IPV6, &ip.bytes(&hidden)),
+    );
     // Claims about a VIP whose slot is missing, or that some other node is Active for.
-    for (name, target) in [("a standby VIP", STANDBY6), ("a VIP without instance", NO_INSTANCE6)] {
+    for (name, target) in [
+        ("a standby VIP", STANDBY6),
+        ("a VIP without instance", NO_INSTANCE6),
+    ] {
         let mut claim = advertisement(STRANGER, ALL_NODES, OVERRIDE, &[]);
         claim[14 + 40 + 8..14 + 40 + 24].copy_from_slice(&target.octets());
         add(&format!("advertisement for {name}"), claim);
     }
 
     // With the VIP as destination and another target they are packets like any other.
-    let to_vip = Solicitation { target: PLAIN6, ..Solicitation::unicast() }.frame(Tags::None);
+    let to_vip = Solicitation {
+        target: PLAIN6,
+        ..Solicitation::unicast()
+    }
+    .frame(Tags::None);
     all.push(
-        Fixture::passed("solicitation to the VIP for another target", LOCAL, to_vip, Counter::PassLocal)
-            .vip(1),
+        Fixture::passed(
+            "solicitation to the VIP for another target",
+            LOCAL,
+            to_vip,
+            Counter::PassLocal,
+        )
+        .vip(1),
     );
     let data = [&PLAIN6.octets()[..], &nd_option(2, 1, &STRANGER)].concat();
     let message = icmpv6(PLAIN6, VIP6, 136, 0, [0x60, 0, 0, 0], &data);
-    let ip = Ipv6 { hop_limit: 255, ..Ipv6::new(PLAIN6, VIP6, 58) };
+    let ip = Ipv6 {
+        hop_limit: 255,
+        ..Ipv6::new(PLAIN6, VIP6, 58)
+    };
     let answer = ethernet(OURS, STRANGER, Tags::None, IPV6, &ip.bytes(&message));
     all.push(
-        Fixture::passed("advertisement to the VIP about another", LOCAL, answer.clone(), Counter::PassLocal)
-            .vip(1),
+        Fixture::passed(
+            "advertisement to the VIP about another",
+            LOCAL,
+            answer.clone(),
+            Counter::PassLocal,
+        )
+        .vip(1),
     );
     all.push(Fixture::dropped(
         "advertisement to the VIP about another while Backup",

@@ -22,12 +22,26 @@ pub fn fixtures() -> Vec<Fixture> {
     let packet = Ipv4::new(CLIENT4, VIP4, 6).bytes(&[0; 20]);
     let third = [&[0, 3, 0x08, 0x00][..], &packet].concat();
     let third = ethernet(OURS, CLIENT, Tags::Two, 0x8100, &third);
-    let arp = [&[0, 3, 0x08, 0x06][..], &Arp::request(CLIENT, CLIENT4, VIP4).bytes()].concat();
+    let arp = [
+        &[0, 3, 0x08, 0x06][..],
+        &Arp::request(CLIENT, CLIENT4, VIP4).bytes(),
+    ]
+    .concat();
     let arp = ethernet(BROADCAST, CLIENT, Tags::Two, 0x8100, &arp);
-    let reserved = ethernet(OURS, CLIENT, Tags::None, 0x9100, &[&[0, 9, 8, 0][..], &packet].concat());
+    let reserved = ethernet(
+        OURS,
+        CLIENT,
+        Tags::None,
+        0x9100,
+        &[&[0, 9, 8, 0][..], &packet].concat(),
+    );
     for (setup, how) in [(LOCAL, ""), (BACKUP, " while Backup")] {
         let mut add = |name: &str, input: &[u8]| {
-            all.push(Fixture::ignored(format!("{name}{how}"), setup, input.to_vec()));
+            all.push(Fixture::ignored(
+                format!("{name}{how}"),
+                setup,
+                input.to_vec(),
+            ));
         };
         add("IPv4 behind three tags", &third);
         add("ARP behind three tags", &arp);

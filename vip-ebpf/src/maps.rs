@@ -10,7 +10,7 @@ use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray, RingBuf};
 use vip_common::abi::{
-    BackendEntry, Counter, Event, InstanceSlot, MacCell, ServiceSlot, Stats, VipEntry, VipKeyV4, VipKeyV6,
+    BackendEntry, Counter, Event, InstanceSlot, ServiceSlot, Stats, VipEntry, VipKeyV4, VipKeyV6,
 };
 use vip_common::net::MacAddress;
 
@@ -114,10 +114,8 @@ pub fn service(index: u32) -> Option<ServiceSlot> {
 /// than by resolving a new address.
 #[derive(Clone, Copy)]
 pub struct Backend {
-    /// Destination MAC address; all zero while it is not known.
-    pub destination: MacCell,
-    /// Source MAC address.
-    pub source: MacCell,
+    destination: u64,
+    source: u64,
     /// The interface behind which the backend is.
     pub ifindex: u32,
 }
@@ -129,10 +127,30 @@ pub fn backend(index: u32) -> Option<Backend> {
     // SAFETY: as in `Instance`.
     unsafe {
         Some(Backend {
-            destination: ptr::read_volatile(&raw const (*entry).destination),
-            source: ptr::read_volatile(&raw const (*entry).source),
+            destination: ptr::read_volatile((&raw const (*entry).destination).cast()),
+            source: ptr::read_volatile((&raw const (*entry).source).cast()),
             ifindex: ptr::read_volatile(&raw const (*entry).ifindex),
         })
+    }
+}
+
+impl Backend {
+    /// Whether the destination is known.
+    #[inline(always)]
+    pub const fn is_resolved(self) -> bool {
+        self.destination != 0
+    }
+
+    /// Destination MAC address; of no meaning while the backend is not resolved.
+    #[inline(always)]
+    pub fn destination(self) -> MacAddress {
+        mac_of(self.destination)
+    }
+
+    /// Source MAC address.
+    #[inline(always)]
+    pub fn source(self) -> MacAddress {
+        mac_of(self.source)
     }
 }
 

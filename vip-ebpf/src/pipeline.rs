@@ -12,13 +12,13 @@ use crate::verdict::Verdict;
 /// Decides about one packet and counts the decision.
 #[inline(always)]
 pub fn run(context: &XdpContext) -> u32 {
-    match stages(&mut Packet::new(context)) {
-        ControlFlow::Continue(()) => Verdict::Ignore.action(),
-        ControlFlow::Break(verdict) => {
-            telemetry::count(verdict);
-            verdict.action()
-        }
-    }
+    let mut packet = Packet::new(context);
+    let verdict = match stages(&mut packet) {
+        ControlFlow::Continue(()) => Verdict::Ignore,
+        ControlFlow::Break(verdict) => verdict,
+    };
+    telemetry::decided(&packet, verdict);
+    verdict.action()
 }
 
 #[inline(always)]

@@ -1,5 +1,6 @@
 //! Counters, statistics and events.
 
+use aya_log_ebpf::debug;
 use vip_common::abi::{ConflictKind, Counter, Event, VipEntry};
 use vip_common::net::MacAddress;
 
@@ -8,12 +9,23 @@ use crate::packet::Packet;
 use crate::stage::classify::Frame;
 use crate::verdict::Verdict;
 
-/// Raises the counter that names the verdict's reason.
+/// Raises the counter that names the verdict's reason, and logs the decision.
+///
+/// The one log statement of the program: each costs a few hundred instructions, which the verifier
+/// removes while the log level is off, but has to walk through before.
 #[inline(always)]
-pub fn count(verdict: Verdict) {
-    if let Some(counter) = verdict.counter() {
-        maps::raise(counter);
-    }
+pub fn decided(packet: &Packet<'_>, verdict: Verdict) {
+    let Some(counter) = verdict.counter() else {
+        return;
+    };
+    maps::raise(counter);
+    debug!(
+        packet.context(),
+        "interface {}, {} bytes: counter {}",
+        packet.ifindex(),
+        packet.len(),
+        counter.index()
+    );
 }
 
 /// Tells the agent that the station `mac` claims the VIP `address` (IPv4 in mapped form).

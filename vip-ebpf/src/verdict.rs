@@ -48,7 +48,11 @@ impl Verdict {
 #[inline(always)]
 fn redirect(ifindex: u32) -> u32 {
     // SAFETY: the helper takes two numbers and no pointer.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an XDP action")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "an XDP action"
+    )]
     let action = unsafe { bpf_redirect(ifindex, 0) } as u32;
     action
 }

@@ -3,6 +3,7 @@
 //! The `bpfel-unknown-none` target has no prebuilt `core`, so a toolchain is complete only with the
 //! sources of the standard library and with unstable features allowed. This file is shared:
 //! `vip-agent/build.rs` includes it to build the object, `xtask` to say what is missing.
+#![expect(unreachable_pub, reason = "shared by two binaries")]
 
 use std::ffi::OsString;
 use std::fmt;
@@ -49,21 +50,28 @@ impl Toolchain {
     /// # Errors
     /// [`Missing`] when a chosen toolchain is incomplete, or none is complete.
     pub fn find() -> Result<Self, Missing> {
-        if let Some(name) = std::env::var(TOOLCHAIN_VARIABLE).ok().filter(|name| !name.is_empty()) {
+        if let Some(name) = std::env::var(TOOLCHAIN_VARIABLE)
+            .ok()
+            .filter(|name| !name.is_empty())
+        {
             return if rustup_toolchain_is_complete(&name) {
                 Ok(Self::Chosen(name))
             } else {
                 Err(Missing::ChosenToolchain(name))
             };
         }
-        if let Some(name) = rustup_nightlies().into_iter().find(|n| rustup_toolchain_is_complete(n))
+        if let Some(name) = rustup_nightlies()
+            .into_iter()
+            .find(|n| rustup_toolchain_is_complete(n))
         {
             return Ok(Self::Nightly(name));
         }
         let distribution = Path::new(DEBIAN_CARGO).exists()
             && Path::new(DEBIAN_RUSTC).exists()
             && has_library_sources(Path::new(DEBIAN_SYSROOT));
-        distribution.then_some(Self::Distribution).ok_or(Missing::Toolchain)
+        distribution
+            .then_some(Self::Distribution)
+            .ok_or(Missing::Toolchain)
     }
 
     /// A `cargo` of this toolchain, with nothing left in its environment of the cargo that may be
@@ -166,24 +174,40 @@ fn rustup_toolchain_is_complete(name: &str) -> bool {
 }
 
 fn has_library_sources(sysroot: &Path) -> bool {
-    sysroot.join("lib/rustlib/src/rust/library/core/src/lib.rs").exists()
+    sysroot
+        .join("lib/rustlib/src/rust/library/core/src/lib.rs")
+        .exists()
 }
 
 /// Standard output of a program that exists and succeeds.
 fn output_of(program: &str, arguments: &[&str]) -> Option<String> {
     let mut command = Command::new(program);
     // A cargo that runs us under rustup pins its own toolchain through these.
-    command.args(arguments).env_remove("RUSTC").env_remove("RUSTUP_TOOLCHAIN");
-    let output = command.output().ok().filter(|output| output.status.success())?;
+    command
+        .args(arguments)
+        .env_remove("RUSTC")
+        .env_remove("RUSTUP_TOOLCHAIN");
+    let output = command
+        .output()
+        .ok()
+        .filter(|output| output.status.success())?;
     String::from_utf8(output.stdout).ok()
 }
 
-/// Compiler flags of the XDP program, in the form of `CARGO_ENCODED_RUSTFLAGS`: debug information
-/// also for `core` (from which the linker makes the BTF that names maps, functions and source
-/// lines), and no machine path in the object.
+/// Compiler flags of the XDP program, in the form of `CARGO_ENCODED_RUSTFLAGS`.
 #[must_use]
 pub fn encoded_rustflags(workspace: &Path) -> OsString {
-    let mut flags = OsString::from("-Cdebuginfo=2\u{1f}-Clink-arg=--btf\u{1f}--remap-path-prefix=");
+    const FLAGS: [&str; 3] = [
+        // Also for `core`: the linker makes the BTF from it that names maps, functions and lines.
+        "-Cdebuginfo=2",
+        "-Clink-arg=--btf",
+        // Packet headers lie at odd addresses. Kernels on x86-64 and arm64 allow words to be read
+        // there; without this each is put together from bytes.
+        "-Ctarget-feature=+allows-misaligned-mem-access",
+    ];
+    let mut flags = OsString::from(FLAGS.join("\u{1f}"));
+    // No machine path in the object.
+    flags.push("\u{1f}--remap-path-prefix=");
     flags.push(workspace);
     flags.push("=.");
     flags

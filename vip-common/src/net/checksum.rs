@@ -32,7 +32,8 @@ impl Sum {
     #[must_use]
     pub const fn sixteen(self, bytes: &[u8; 16]) -> Self {
         let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = *bytes;
-        self.eight(&[a, b, c, d, e, f, g, h]).eight(&[i, j, k, l, m, n, o, p])
+        self.eight(&[a, b, c, d, e, f, g, h])
+            .eight(&[i, j, k, l, m, n, o, p])
     }
 
     /// Adds any number of bytes, the last one padded with zero (RFC 1071 §1). Not for the data
@@ -83,7 +84,9 @@ impl Sum {
 /// then `0x0000` is returned, which is not valid; see [`update_all`].
 #[must_use]
 pub const fn update(checksum: [u8; 2], old: [u8; 2], new: [u8; 2]) -> [u8; 2] {
-    Sum(!u16::from_ne_bytes(checksum) as u64 + !u16::from_ne_bytes(old) as u64).word(new).checksum()
+    Sum(!u16::from_ne_bytes(checksum) as u64 + !u16::from_ne_bytes(old) as u64)
+        .word(new)
+        .checksum()
 }
 
 /// Like [`update`], for data that may become zero throughout (an ICMP echo reply with identifier,

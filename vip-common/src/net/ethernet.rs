@@ -52,8 +52,8 @@ impl EthernetHeader {
     /// Whether the frame is for the station `mac`: addressed to it, or to a group (of which
     /// broadcast is one).
     #[must_use]
-    pub fn is_for(&self, mac: MacAddress) -> bool {
-        is_group(self.destination) || self.destination == mac
+    pub const fn is_for(&self, mac: MacAddress) -> bool {
+        is_group(self.destination) || is_same(self.destination, mac)
     }
 
     /// Makes the frame an answer to its sender.
@@ -81,6 +81,17 @@ impl VlanTag {
 #[must_use]
 pub const fn is_group(mac: MacAddress) -> bool {
     mac[0] & 1 != 0
+}
+
+/// Whether two addresses are the same. (Compared as one number: the comparison of arrays is a loop
+/// inside the XDP program.)
+#[must_use]
+pub const fn is_same(one: MacAddress, other: MacAddress) -> bool {
+    as_number(one) == as_number(other)
+}
+
+const fn as_number([a, b, c, d, e, f]: MacAddress) -> u64 {
+    u64::from_ne_bytes([a, b, c, d, e, f, 0, 0])
 }
 
 /// Whether the EtherType announces a VLAN tag.

@@ -1,5 +1,8 @@
 //! Which types may be laid over packet bytes.
-#![expect(unsafe_code, reason = "a marker trait for foreign types, and the one cast it permits")]
+#![expect(
+    unsafe_code,
+    reason = "a marker trait for foreign types, and the one cast it permits"
+)]
 
 use network_types::arp::ArpHdr;
 use network_types::icmp::{Icmpv4Hdr, Icmpv6Hdr};

@@ -38,13 +38,12 @@ const VERSION_6: [u8; 4] = [0x60, 0, 0, 0];
 pub const UNIT: usize = 8;
 /// Longest solicitation that is accepted, in units. Options in use (link-layer address, nonce) take
 /// three at most; the bound is there because work per packet must have one.
-pub const MAX_UNITS: usize = 32;
+pub const MAX_UNITS: usize = 16;
 
 const FLAG_SOLICITED: u8 = 0x40;
 const FLAG_OVERRIDE: u8 = 0x20;
-const UNSPECIFIED: [u8; 16] = [0; 16];
-/// ff02::1:ff00:0/104 (RFC 4291 §2.7.1), without the last three bytes.
-const SOLICITED_NODE: [u8; 13] = [0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff];
+/// ff02::1:ff00:0/104 (RFC 4291 §2.7.1).
+const SOLICITED_NODE: u128 = 0xff02_0000_0000_0000_0000_0001_ff00_0000;
 
 /// What solicitations and advertisements have in common; options follow.
 #[repr(C)]
@@ -97,8 +96,8 @@ pub const fn is_on_link(ip: &Ipv6Hdr) -> bool {
 /// Whether a solicitation with this source comes from a station that is still finding out whether it
 /// may use the target address (Duplicate Address Detection, RFC 4862 §5.4).
 #[must_use]
-pub fn is_detecting_duplicates(ip: &Ipv6Hdr) -> bool {
-    ip.src_addr == UNSPECIFIED
+pub const fn is_detecting_duplicates(ip: &Ipv6Hdr) -> bool {
+    u128::from_ne_bytes(ip.src_addr) == 0
 }
 
 /// Whether the IPv6 header can be that of a valid solicitation (RFC 4861 §7.1.1): hop limit, length,
@@ -123,7 +122,6 @@ pub struct SolicitationCheck {
     sum: Sum,
     next_option: usize,
     detecting_duplicates: bool,
-    failed: bool,
 }
 
 impl SolicitationCheck {
@@ -134,33 +132,36 @@ impl SolicitationCheck {
             sum: pseudo_header(ip, u16::from_be_bytes(ip.payload_len)),
             next_option: size_of::<NeighborMessage>() / UNIT,
             detecting_duplicates: is_detecting_duplicates(ip),
-            failed: false,
         }
     }
 
-    /// Takes in the message's next unit, the `index`-th from 0.
-    pub const fn add(&mut self, index: usize, bytes: &[u8; UNIT]) {
+    /// Takes in the message's next unit, the `index`-th from 0; false when the message is not valid
+    /// whatever follows.
+    #[must_use]
+    pub const fn add(&mut self, index: usize, bytes: &[u8; UNIT]) -> bool {
         self.sum = self.sum.eight(bytes);
         let [first, second, ..] = *bytes;
         if index == 0 {
-            self.failed |= second != 0; // the message's code
-        } else if index == self.next_option {
-            self.failed |= second == 0 || (self.detecting_duplicates && first == OPTION_SOURCE);
-            self.next_option += second as usize;
+            return second == 0; // the message's code
         }
+        if index == self.next_option {
+            self.next_option += second as usize;
+            return second != 0 && !(self.detecting_duplicates && first == OPTION_SOURCE);
+        }
+        true
     }
 
-    /// Whether the message of `units` units, all of them taken in, is valid.
+    /// Whether the message of `units` units, all of them taken in and none refused, is valid.
     #[must_use]
     pub const fn passed(&self, units: usize) -> bool {
-        !self.failed && self.next_option == units && self.sum.is_valid()
+        self.next_option == units && self.sum.is_valid()
     }
 }
 
 /// Whether the address is a solicited-node multicast address.
 #[must_use]
-pub fn is_solicited_node(address: &[u8; 16]) -> bool {
-    address.starts_with(&SOLICITED_NODE)
+pub const fn is_solicited_node(address: &[u8; 16]) -> bool {
+    u128::from_be_bytes(*address) >> 24 == SOLICITED_NODE >> 24
 }
 
 /// Sum of the pseudo-header of an ICMPv6 message of `len` bytes (RFC 8200 §8.1).
@@ -235,7 +236,11 @@ fn complete(packet: &mut AdvertisementPacket, mac: MacAddress) {
     packet.message.kind = ADVERTISEMENT;
     packet.message.code = 0;
     packet.message.reserved = [0; 3];
-    packet.option = LinkLayerOption { kind: OPTION_TARGET, length: 1, mac };
+    packet.option = LinkLayerOption {
+        kind: OPTION_TARGET,
+        length: 1,
+        mac,
+    };
 
     let [a, b, c, d, e, f] = mac;
     packet.message.checksum = pseudo_header(&packet.ip, ADVERTISEMENT_LEN)

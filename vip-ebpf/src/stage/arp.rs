@@ -2,7 +2,6 @@
 
 use core::ops::ControlFlow::{self, Break, Continue};
 
-use aya_log_ebpf::debug;
 use network_types::arp::ArpHdr;
 use vip_common::abi::{ConflictKind, Counter, VipEntry};
 use vip_common::net::ethernet::{self, EthernetHeader};
@@ -19,11 +18,16 @@ pub fn answer(packet: &mut Packet<'_>, frame: &Frame) -> ControlFlow<Verdict> {
     if frame.ether_type != ethernet::ARP {
         return Continue(());
     }
-    let Some(header) = packet.at::<ArpHdr>(frame.network) else { return Break(Verdict::Ignore) };
+    let Some(header) = packet.network_at::<ArpHdr>(0) else {
+        return Break(Verdict::Ignore);
+    };
     if !arp::is_ipv4_over_ethernet(header) {
         return Break(Verdict::Ignore);
     }
-    let claim = Claim { address: header.spa, mac: header.sha };
+    let claim = Claim {
+        address: header.spa,
+        mac: header.sha,
+    };
     if arp::is_request(header) {
         let target = header.tpa;
         if let Some(vip) = maps::vip_v4(&target) {
@@ -60,21 +64,24 @@ fn request(
         return Verdict::Drop(Counter::ArpOtherInterface);
     }
     let mac = instance.mac();
-    if claim.address == target {
-        if claim.mac == mac {
+    if u32::from_ne_bytes(claim.address) == u32::from_ne_bytes(target) {
+        if ethernet::is_same(claim.mac, mac) {
             return Verdict::Drop(Counter::ArpOwn);
         }
         report(packet, frame, vip, claim);
         return Verdict::Drop(Counter::ArpConflict);
     }
-    let Some(header) = packet.at::<EthernetHeader>(0) else { return Verdict::Ignore };
+    let Some(header) = packet.at::<EthernetHeader>(0) else {
+        return Verdict::Ignore;
+    };
     if !header.is_for(mac) {
         return Verdict::Drop(Counter::ArpOtherMac);
     }
     header.answer_from(mac);
-    let Some(header) = packet.at::<ArpHdr>(frame.network) else { return Verdict::Ignore };
+    let Some(header) = packet.network_at::<ArpHdr>(0) else {
+        return Verdict::Ignore;
+    };
     arp::answer(header, mac);
-    debug!(packet.context(), "arp: {:i} is at {:mac} for {:mac}", target, mac, claim.mac);
     Verdict::Transmit(Counter::ArpReply)
 }
 
@@ -82,9 +89,13 @@ fn request(
 /// must know (RFC 5227 §2.4).
 #[inline(always)]
 fn other(packet: &Packet<'_>, frame: &Frame, claim: Claim) -> Verdict {
-    let Some(vip) = maps::vip_v4(&claim.address) else { return Verdict::Ignore };
-    let Some(instance) = maps::instance(vip.instance) else { return Verdict::Ignore };
-    if claim.mac == instance.mac() || !lease::is_valid(instance) {
+    let Some(vip) = maps::vip_v4(&claim.address) else {
+        return Verdict::Ignore;
+    };
+    let Some(instance) = maps::instance(vip.instance) else {
+        return Verdict::Ignore;
+    };
+    if ethernet::is_same(claim.mac, instance.mac()) || !lease::is_valid(instance) {
         return Verdict::Ignore;
     }
     report(packet, frame, vip, claim);
@@ -95,6 +106,5 @@ fn other(packet: &Packet<'_>, frame: &Frame, claim: Claim) -> Verdict {
 fn report(packet: &Packet<'_>, frame: &Frame, vip: VipEntry, claim: Claim) {
     let [a, b, c, d] = claim.address;
     let mapped = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d];
-    debug!(packet.context(), "arp: {:mac} claims {:i}", claim.mac, claim.address);
     telemetry::report_conflict(packet, frame, ConflictKind::Arp, vip, mapped, claim.mac);
 }

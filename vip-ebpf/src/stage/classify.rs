@@ -12,8 +12,6 @@ pub struct Frame {
     /// EtherType of the network header. After a third tag this is still a tag's, which no later
     /// stage knows, so that such a frame passes.
     pub ether_type: u16,
-    /// Offset of the network header.
-    pub network: usize,
     /// Identifier of the outer VLAN, 0 when untagged.
     pub vlan: u16,
 }
@@ -21,22 +19,30 @@ pub struct Frame {
 /// Finds the network header. A frame too short to have one is not ours.
 #[inline(always)]
 pub fn frame(packet: &mut Packet<'_>) -> ControlFlow<Verdict, Frame> {
-    const OUTER: usize = size_of::<EthernetHeader>();
-    const INNER: usize = OUTER + size_of::<VlanTag>();
+    const TAG: usize = size_of::<VlanTag>();
 
-    let Some(header) = packet.at::<EthernetHeader>(0) else { return IGNORE };
-    let ether_type = header.ether_type();
-    if !ethernet::is_vlan(ether_type) {
-        return ControlFlow::Continue(Frame { ether_type, network: OUTER, vlan: 0 });
+    let mut network = size_of::<EthernetHeader>();
+    let Some(header) = packet.at::<EthernetHeader>(0) else {
+        return IGNORE;
+    };
+    let mut ether_type = header.ether_type();
+    let mut vlan = 0;
+    if ethernet::is_vlan(ether_type) {
+        let Some(outer) = packet.at::<VlanTag>(network) else {
+            return IGNORE;
+        };
+        (ether_type, vlan) = (outer.ether_type(), outer.identifier());
+        network += TAG;
+        if ethernet::is_vlan(ether_type) {
+            let Some(inner) = packet.at::<VlanTag>(network) else {
+                return IGNORE;
+            };
+            ether_type = inner.ether_type();
+            network += TAG;
+        }
     }
-    let Some(outer) = packet.at::<VlanTag>(OUTER) else { return IGNORE };
-    let (ether_type, vlan) = (outer.ether_type(), outer.identifier());
-    if !ethernet::is_vlan(ether_type) {
-        return ControlFlow::Continue(Frame { ether_type, network: INNER, vlan });
-    }
-    let Some(inner) = packet.at::<VlanTag>(INNER) else { return IGNORE };
-    let ether_type = inner.ether_type();
-    ControlFlow::Continue(Frame { ether_type, network: INNER + size_of::<VlanTag>(), vlan })
+    packet.set_network(network);
+    ControlFlow::Continue(Frame { ether_type, vlan })
 }
 
 const IGNORE: ControlFlow<Verdict, Frame> = ControlFlow::Break(Verdict::Ignore);

@@ -2,7 +2,6 @@
 
 use core::ops::ControlFlow::{self, Break, Continue};
 
-use aya_log_ebpf::debug;
 use network_types::ip::Ipv6Hdr;
 use vip_common::abi::{ConflictKind, Counter, VipEntry};
 use vip_common::net::ethernet::{self, EthernetHeader};
@@ -22,11 +21,13 @@ pub fn answer(packet: &mut Packet<'_>, frame: &Frame) -> ControlFlow<Verdict> {
     if frame.ether_type != ethernet::IPV6 {
         return Continue(());
     }
-    let Some(header) = packet.at::<Ipv6Hdr>(frame.network) else { return Break(Verdict::Ignore) };
+    let Some(header) = packet.network_at::<Ipv6Hdr>(0) else {
+        return Break(Verdict::Ignore);
+    };
     if header.next_hdr != ip::PROTOCOL_ICMPV6 {
         return Continue(());
     }
-    let Some(message) = packet.at::<NeighborMessage>(frame.network + IP) else {
+    let Some(message) = packet.network_at::<NeighborMessage>(IP) else {
         return Continue(());
     };
     match message.kind {
@@ -56,21 +57,25 @@ fn solicitation(packet: &mut Packet<'_>, frame: &Frame, vip: VipEntry) -> Verdic
         return Verdict::Drop(Counter::NdOtherInterface);
     }
     let mac = instance.mac();
-    let Some(header) = packet.at::<EthernetHeader>(0) else { return Verdict::Ignore };
+    let Some(header) = packet.at::<EthernetHeader>(0) else {
+        return Verdict::Ignore;
+    };
     if !header.is_for(mac) {
         return Verdict::Drop(Counter::NdOtherMac);
     }
-    if !is_valid(packet, frame.network) {
+    if !is_valid(packet) {
         return Verdict::Drop(Counter::NdInvalid);
     }
-    advertise(packet, frame, mac)
+    advertise(packet, mac)
 }
 
 /// What RFC 4861 §7.1.1 demands of a solicitation before it may be answered.
 #[inline(always)]
-fn is_valid(packet: &mut Packet<'_>, network: usize) -> bool {
-    let available = packet.len() - network;
-    let Some(header) = packet.at::<Ipv6Hdr>(network) else { return false };
+fn is_valid(packet: &mut Packet<'_>) -> bool {
+    let available = packet.network_len();
+    let Some(header) = packet.network_at::<Ipv6Hdr>(0) else {
+        return false;
+    };
     if !ip::is_consistent_v6(header, available) || !ndp::may_be_solicitation(header) {
         return false;
     }
@@ -80,25 +85,26 @@ fn is_valid(packet: &mut Packet<'_>, network: usize) -> bool {
         if unit == units {
             break;
         }
-        let Some(bytes) = packet.at::<[u8; ndp::UNIT]>(network + IP + unit * ndp::UNIT) else {
+        let Some(bytes) = packet.network_at::<[u8; ndp::UNIT]>(IP + unit * ndp::UNIT) else {
             return false;
         };
-        check.add(unit, bytes);
+        if !check.add(unit, bytes) {
+            return false;
+        }
     }
     check.passed(units)
 }
 
 /// Makes the solicitation an advertisement: 32 bytes of ICMPv6, whatever options were asked with.
 #[inline(always)]
-fn advertise(packet: &mut Packet<'_>, frame: &Frame, mac: MacAddress) -> Verdict {
-    if !packet.resize(frame.network + size_of::<AdvertisementPacket>()) {
+fn advertise(packet: &mut Packet<'_>, mac: MacAddress) -> Verdict {
+    if !packet.resize(size_of::<AdvertisementPacket>()) {
         return Verdict::Drop(Counter::DropResize);
     }
-    let Some(reply) = packet.at::<AdvertisementPacket>(frame.network) else {
+    let Some(reply) = packet.network_at::<AdvertisementPacket>(0) else {
         return Verdict::Drop(Counter::DropResize);
     };
     let group = ndp::answer(reply, mac);
-    let target = reply.message.target;
     let Some(header) = packet.at::<EthernetHeader>(0) else {
         return Verdict::Drop(Counter::DropResize);
     };
@@ -106,20 +112,22 @@ fn advertise(packet: &mut Packet<'_>, frame: &Frame, mac: MacAddress) -> Verdict
     if let Some(group) = group {
         header.destination = group;
     }
-    debug!(packet.context(), "nd: {:i} is at {:mac}", target, mac);
     Verdict::Transmit(Counter::NdReply)
 }
 
 /// An advertisement for a VIP that is not ours passes; but the agent must know if we are Active.
 #[inline(always)]
 fn advertisement(packet: &mut Packet<'_>, frame: &Frame, vip: VipEntry) -> ControlFlow<Verdict> {
-    let Some(instance) = maps::instance(vip.instance) else { return Continue(()) };
-    let Some(claim) = claim(packet, frame.network) else { return Continue(()) };
-    if claim.mac == instance.mac() || !lease::is_valid(instance) {
+    let Some(instance) = maps::instance(vip.instance) else {
+        return Continue(());
+    };
+    let Some(claim) = claim(packet) else {
+        return Continue(());
+    };
+    if ethernet::is_same(claim.mac, instance.mac()) || !lease::is_valid(instance) {
         return Continue(());
     }
     let (kind, mac) = (ConflictKind::NeighborAdvertisement, claim.mac);
-    debug!(packet.context(), "nd: {:mac} claims {:i}", mac, claim.address);
     telemetry::report_conflict(packet, frame, kind, vip, claim.address, mac);
     Break(Verdict::Pass(Counter::NdConflict))
 }
@@ -133,18 +141,18 @@ struct Claim {
 /// The claim of an advertisement that crossed no router. The hardware address is that of the first
 /// option if it is the target's, else the frame's sender.
 #[inline(always)]
-fn claim(packet: &mut Packet<'_>, network: usize) -> Option<Claim> {
-    let header = packet.at::<Ipv6Hdr>(network)?;
+fn claim(packet: &mut Packet<'_>) -> Option<Claim> {
+    let header = packet.network_at::<Ipv6Hdr>(0)?;
     let (on_link, len) = (ndp::is_on_link(header), ip::payload_len(header));
     if !on_link || len < size_of::<NeighborMessage>() {
         return None;
     }
     let sender = packet.at::<EthernetHeader>(0)?.source;
-    let address = packet.at::<NeighborMessage>(network + IP)?.target;
+    let address = packet.network_at::<NeighborMessage>(IP)?.target;
     let mac = if len < usize::from(ndp::ADVERTISEMENT_LEN) {
         sender
     } else {
-        match packet.at::<LinkLayerOption>(network + IP + size_of::<NeighborMessage>()) {
+        match packet.network_at::<LinkLayerOption>(IP + size_of::<NeighborMessage>()) {
             Some(option) if option.kind == ndp::OPTION_TARGET => option.mac,
             _ => sender,
         }

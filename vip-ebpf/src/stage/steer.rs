@@ -2,7 +2,6 @@
 
 use core::ops::ControlFlow::{self, Break, Continue};
 
-use aya_log_ebpf::debug;
 use network_types::icmp::{Icmpv4Hdr, Icmpv6Hdr};
 use network_types::ip::{Ipv4Hdr, Ipv6Hdr};
 use vip_common::abi::{Counter, NO_BACKEND, STEER_L2, STEER_LOCAL, VipEntry};
@@ -10,28 +9,34 @@ use vip_common::net::ethernet::{self, EthernetHeader};
 use vip_common::net::{MacAddress, icmp, ip};
 
 use super::classify::Frame;
+use crate::lease;
 use crate::maps::{self, Backend};
 use crate::packet::Packet;
 use crate::verdict::Verdict;
-use crate::lease;
 
 /// Decides about packets whose destination is a VIP.
 #[inline(always)]
 pub fn to_backend(packet: &mut Packet<'_>, frame: &Frame) -> ControlFlow<Verdict> {
     match frame.ether_type {
-        ethernet::IPV4 => v4(packet, frame.network),
-        ethernet::IPV6 => v6(packet, frame.network),
+        ethernet::IPV4 => v4(packet),
+        ethernet::IPV6 => v6(packet),
         _ => Continue(()),
     }
 }
 
 #[inline(always)]
-fn v4(packet: &mut Packet<'_>, network: usize) -> ControlFlow<Verdict> {
-    let Some(header) = packet.at::<Ipv4Hdr>(network) else { return Continue(()) };
-    let Some(vip) = maps::vip_v4(&header.dst_addr) else { return Continue(()) };
+fn v4(packet: &mut Packet<'_>) -> ControlFlow<Verdict> {
+    let Some(header) = packet.network_at::<Ipv4Hdr>(0) else {
+        return Continue(());
+    };
+    let Some(vip) = maps::vip_v4(&header.dst_addr) else {
+        return Continue(());
+    };
     let mac = admit(packet, vip)?;
-    let available = packet.len() - network;
-    let Some(header) = packet.at::<Ipv4Hdr>(network) else { return Continue(()) };
+    let available = packet.network_len();
+    let Some(header) = packet.network_at::<Ipv4Hdr>(0) else {
+        return Continue(());
+    };
     if !ip::is_consistent_v4(header, available) {
         return Break(Verdict::Drop(Counter::DropMalformed));
     }
@@ -42,13 +47,15 @@ fn v4(packet: &mut Packet<'_>, network: usize) -> ControlFlow<Verdict> {
         && !ip::is_fragment(header);
     let service = service(packet, vip)?;
     if plain {
-        echo_v4(packet, network, vip, mac)?;
+        echo_v4(packet, vip, mac)?;
     }
     let backend = match next_hop(service) {
         Ok(backend) => backend,
         Err(reason) => return Break(Verdict::Drop(reason)),
     };
-    let Some(header) = packet.at::<Ipv4Hdr>(network) else { return Continue(()) };
+    let Some(header) = packet.network_at::<Ipv4Hdr>(0) else {
+        return Continue(());
+    };
     if ip::decrement_ttl(header).is_err() {
         return Break(Verdict::Drop(Counter::DropTtl));
     }
@@ -56,26 +63,34 @@ fn v4(packet: &mut Packet<'_>, network: usize) -> ControlFlow<Verdict> {
 }
 
 #[inline(always)]
-fn v6(packet: &mut Packet<'_>, network: usize) -> ControlFlow<Verdict> {
-    let Some(header) = packet.at::<Ipv6Hdr>(network) else { return Continue(()) };
-    let Some(vip) = maps::vip_v6(&header.dst_addr) else { return Continue(()) };
+fn v6(packet: &mut Packet<'_>) -> ControlFlow<Verdict> {
+    let Some(header) = packet.network_at::<Ipv6Hdr>(0) else {
+        return Continue(());
+    };
+    let Some(vip) = maps::vip_v6(&header.dst_addr) else {
+        return Continue(());
+    };
     let mac = admit(packet, vip)?;
-    let available = packet.len() - network;
-    let Some(header) = packet.at::<Ipv6Hdr>(network) else { return Continue(()) };
+    let available = packet.network_len();
+    let Some(header) = packet.network_at::<Ipv6Hdr>(0) else {
+        return Continue(());
+    };
     if !ip::is_consistent_v6(header, available) {
         return Break(Verdict::Drop(Counter::DropMalformed));
     }
-    let plain = header.next_hdr == ip::PROTOCOL_ICMPV6
-        && ip::payload_len(header) >= size_of::<Icmpv6Hdr>();
+    let plain =
+        header.next_hdr == ip::PROTOCOL_ICMPV6 && ip::payload_len(header) >= size_of::<Icmpv6Hdr>();
     let service = service(packet, vip)?;
     if plain {
-        echo_v6(packet, network, vip, mac)?;
+        echo_v6(packet, vip, mac)?;
     }
     let backend = match next_hop(service) {
         Ok(backend) => backend,
         Err(reason) => return Break(Verdict::Drop(reason)),
     };
-    let Some(header) = packet.at::<Ipv6Hdr>(network) else { return Continue(()) };
+    let Some(header) = packet.network_at::<Ipv6Hdr>(0) else {
+        return Continue(());
+    };
     if ip::decrement_hop_limit(header).is_err() {
         return Break(Verdict::Drop(Counter::DropTtl));
     }
@@ -93,7 +108,9 @@ fn admit(packet: &mut Packet<'_>, vip: VipEntry) -> ControlFlow<Verdict, MacAddr
         return Break(Verdict::Drop(Counter::DropNotActive));
     }
     let mac = instance.mac();
-    let Some(header) = packet.at::<EthernetHeader>(0) else { return Break(Verdict::Ignore) };
+    let Some(header) = packet.at::<EthernetHeader>(0) else {
+        return Break(Verdict::Ignore);
+    };
     if !header.is_for(mac) {
         return Break(Verdict::Pass(Counter::PassOtherMac));
     }
@@ -123,18 +140,23 @@ fn next_hop(index: u32) -> Result<Backend, Counter> {
         return Err(Counter::DropNoBackend);
     }
     let backend = maps::backend(index).ok_or(Counter::DropInternal)?;
-    if backend.destination.is_known() { Ok(backend) } else { Err(Counter::DropUnresolved) }
+    if backend.is_resolved() {
+        Ok(backend)
+    } else {
+        Err(Counter::DropUnresolved)
+    }
 }
 
 /// Sends the frame on by direct routing: new hardware addresses, everything above as it is.
 #[inline(always)]
 fn send(packet: &mut Packet<'_>, vip: VipEntry, index: u32, backend: Backend) -> Verdict {
-    let Some(header) = packet.at::<EthernetHeader>(0) else { return Verdict::Ignore };
-    header.destination = backend.destination.mac;
-    header.source = backend.source.mac;
+    let Some(header) = packet.at::<EthernetHeader>(0) else {
+        return Verdict::Ignore;
+    };
+    header.destination = backend.destination();
+    header.source = backend.source();
     maps::add_vip_stats(vip.stats, packet.len());
     maps::add_backend_stats(index, packet.len());
-    debug!(packet.context(), "steer: backend {} at {:mac}", index, backend.destination.mac);
     if backend.ifindex == packet.ifindex() {
         Verdict::Transmit(Counter::SteerTx)
     } else {
@@ -143,48 +165,43 @@ fn send(packet: &mut Packet<'_>, vip: VipEntry, index: u32, backend: Backend) ->
 }
 
 #[inline(always)]
-fn echo_v4(
-    packet: &mut Packet<'_>,
-    network: usize,
-    vip: VipEntry,
-    mac: MacAddress,
-) -> ControlFlow<Verdict> {
-    let Some(message) = packet.at::<Icmpv4Hdr>(network + size_of::<Ipv4Hdr>()) else {
+fn echo_v4(packet: &mut Packet<'_>, vip: VipEntry, mac: MacAddress) -> ControlFlow<Verdict> {
+    let Some(message) = packet.network_at::<Icmpv4Hdr>(size_of::<Ipv4Hdr>()) else {
         return Continue(());
     };
     if !icmp::is_echo_request_v4(message) {
         return Continue(());
     }
     icmp::answer_v4(message);
-    let Some(header) = packet.at::<Ipv4Hdr>(network) else { return Continue(()) };
+    let Some(header) = packet.network_at::<Ipv4Hdr>(0) else {
+        return Continue(());
+    };
     icmp::return_v4(header);
     Break(echo_reply(packet, vip, mac))
 }
 
 #[inline(always)]
-fn echo_v6(
-    packet: &mut Packet<'_>,
-    network: usize,
-    vip: VipEntry,
-    mac: MacAddress,
-) -> ControlFlow<Verdict> {
-    let Some(message) = packet.at::<Icmpv6Hdr>(network + size_of::<Ipv6Hdr>()) else {
+fn echo_v6(packet: &mut Packet<'_>, vip: VipEntry, mac: MacAddress) -> ControlFlow<Verdict> {
+    let Some(message) = packet.network_at::<Icmpv6Hdr>(size_of::<Ipv6Hdr>()) else {
         return Continue(());
     };
     if !icmp::is_echo_request_v6(message) {
         return Continue(());
     }
     icmp::answer_v6(message);
-    let Some(header) = packet.at::<Ipv6Hdr>(network) else { return Continue(()) };
+    let Some(header) = packet.network_at::<Ipv6Hdr>(0) else {
+        return Continue(());
+    };
     icmp::return_v6(header);
     Break(echo_reply(packet, vip, mac))
 }
 
 #[inline(always)]
 fn echo_reply(packet: &mut Packet<'_>, vip: VipEntry, mac: MacAddress) -> Verdict {
-    let Some(header) = packet.at::<EthernetHeader>(0) else { return Verdict::Ignore };
+    let Some(header) = packet.at::<EthernetHeader>(0) else {
+        return Verdict::Ignore;
+    };
     header.answer_from(mac);
     maps::add_vip_stats(vip.stats, packet.len());
-    debug!(packet.context(), "echo: answered as {:mac}", mac);
     Verdict::Transmit(Counter::EchoReply)
 }
