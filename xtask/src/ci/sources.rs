@@ -67,18 +67,66 @@ impl Source {
 
     /// Whether the code, not a comment or a string, has this word.
     pub(crate) fn has_word(&self, word: &str) -> bool {
-        self.text.lines().any(|line| {
-            let code = without_strings(line);
-            let code = code.split("//").next().unwrap_or_default();
-            code.split(|letter: char| !letter.is_alphanumeric() && letter != '_')
-                .any(|w| w == word)
-        })
+        code_only(&self.text)
+            .split(|letter: char| !letter.is_alphanumeric() && letter != '_')
+            .any(|found| found == word)
     }
 }
 
-/// A line with the contents of its string literals left out.
-fn without_strings(line: &str) -> String {
-    line.split('"').step_by(2).collect::<Vec<_>>().join("\"\"")
+/// Rust text with its comments and the contents of its literals left out.
+fn code_only(text: &str) -> String {
+    let mut code = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let skipped = comment(rest).or_else(|| literal(rest)).unwrap_or(0);
+        if skipped > 0 {
+            code.push(' ');
+            rest = &rest[skipped..];
+        } else {
+            code.push(first);
+            rest = &rest[first.len_utf8()..];
+        }
+    }
+    code
+}
+
+/// Length of the comment at the beginning of `text`, if there is one.
+fn comment(text: &str) -> Option<usize> {
+    if text.starts_with("//") {
+        return Some(text.find('\n').unwrap_or(text.len()));
+    }
+    let inner = text.strip_prefix("/*")?;
+    Some(inner.find("*/").map_or(text.len(), |end| end + 4))
+}
+
+/// Length of the string or character literal at the beginning of `text`, if there is one.
+fn literal(text: &str) -> Option<usize> {
+    if let Some(raw) = text.strip_prefix('r') {
+        let hashes = raw.len() - raw.trim_start_matches('#').len();
+        let inner = raw[hashes..].strip_prefix('"')?;
+        let end = format!("\"{}", "#".repeat(hashes));
+        let length = inner.find(&end).map_or(inner.len(), |at| at + end.len());
+        return Some(2 + hashes + length);
+    }
+    let quote = text
+        .chars()
+        .next()
+        .filter(|first| matches!(first, '"' | '\''))?;
+    let mut escaped = false;
+    let closing = |(_, letter): &(usize, char)| {
+        let closes = *letter == quote && !escaped;
+        escaped = *letter == '\\' && !escaped;
+        closes
+    };
+    let end = text
+        .char_indices()
+        .skip(1)
+        .find(closing)
+        .map_or(text.len(), |(at, _)| at + 1);
+    // A lifetime also begins with an apostrophe; a character has one letter or a backslash.
+    let inner = text.get(1..end.saturating_sub(1)).unwrap_or_default();
+    let character = inner.chars().count() == 1 || inner.starts_with('\\');
+    (quote == '"' || character).then_some(end)
 }
 
 #[cfg(test)]
