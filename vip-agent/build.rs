@@ -1,8 +1,4 @@
 //! Builds the XDP program and leaves it in `OUT_DIR/vip-ebpf.o`: the only recipe there is.
-#![expect(
-    clippy::print_stdout,
-    reason = "cargo reads directives from standard output"
-)]
 
 #[path = "../xtask/src/bpf_toolchain.rs"]
 mod bpf_toolchain;

@@ -145,10 +145,7 @@ fn icmpv6_verifies(packet: &[u8]) -> bool {
     )
 }
 
-fn check<S: Strategy>(
-    strategy: S,
-    test: impl Fn(S::Value) -> Result<(), TestCaseError>,
-) {
+fn check<S: Strategy>(strategy: S, test: impl Fn(S::Value) -> Result<(), TestCaseError>) {
     let config = Config {
         cases: CASES,
         failure_persistence: None,

@@ -26,10 +26,19 @@ fn update_equals_a_new_computation_for_every_checksum_and_step() {
     // Every value of the rest, a stride of old words, and every TTL-like and type-like change.
     for rest in 1..=u16::MAX {
         for old in (0..=u16::MAX).step_by(4099).chain([0x0800, 0x8000, 0xffff]) {
-            for new in [old.wrapping_sub(0x0100), old.wrapping_add(0x0100), 0, 0xffff] {
+            for new in [
+                old.wrapping_sub(0x0100),
+                old.wrapping_add(0x0100),
+                0,
+                0xffff,
+            ] {
                 let before = reference(&[rest, old]).to_be_bytes();
                 let after = checksum::update(before, old.to_be_bytes(), new.to_be_bytes());
-                assert_eq!(after, reference(&[rest, new]).to_be_bytes(), "{rest} {old} {new}");
+                assert_eq!(
+                    after,
+                    reference(&[rest, new]).to_be_bytes(),
+                    "{rest} {old} {new}"
+                );
             }
         }
     }
@@ -90,9 +99,13 @@ proptest! {
 fn gratuitous_arp_is_a_broadcast_request_for_itself() {
     let frame = gratuitous_arp(MAC, [192, 0, 2, 10]);
     let packet = SlicedPacket::from_ethernet(&frame).expect("parses");
-    let Some(LinkSlice::Ethernet2(link)) = packet.link else { panic!("no Ethernet") };
+    let Some(LinkSlice::Ethernet2(link)) = packet.link else {
+        panic!("no Ethernet")
+    };
     assert_eq!((link.destination(), link.source()), ([0xff; 6], MAC));
-    let Some(NetSlice::Arp(message)) = packet.net else { panic!("no ARP") };
+    let Some(NetSlice::Arp(message)) = packet.net else {
+        panic!("no ARP")
+    };
     assert_eq!(message.operation(), ArpOperation::REQUEST);
     assert_eq!(message.sender_hw_addr(), MAC);
     assert_eq!(message.target_hw_addr(), [0xff; 6]);
@@ -105,17 +118,30 @@ fn unsolicited_na_is_valid_and_overrides() {
     let vip = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10];
     let frame = unsolicited_na(MAC, vip);
     let packet = SlicedPacket::from_ethernet(&frame).expect("parses");
-    let Some(LinkSlice::Ethernet2(link)) = packet.link else { panic!("no Ethernet") };
-    assert_eq!((link.destination(), link.source()), ([0x33, 0x33, 0, 0, 0, 1], MAC));
-    let Some(NetSlice::Ipv6(network)) = packet.net else { panic!("no IPv6") };
+    let Some(LinkSlice::Ethernet2(link)) = packet.link else {
+        panic!("no Ethernet")
+    };
+    assert_eq!(
+        (link.destination(), link.source()),
+        ([0x33, 0x33, 0, 0, 0, 1], MAC)
+    );
+    let Some(NetSlice::Ipv6(network)) = packet.net else {
+        panic!("no IPv6")
+    };
     let header = network.header();
     assert_eq!((header.hop_limit(), header.source()), (255, vip));
     assert_eq!(header.destination(), ndp::ALL_NODES);
-    let Some(TransportSlice::Icmpv6(message)) = packet.transport else { panic!("no ICMPv6") };
+    let Some(TransportSlice::Icmpv6(message)) = packet.transport else {
+        panic!("no ICMPv6")
+    };
     assert!(message.is_checksum_valid(header.source(), header.destination()));
     let bytes = message.slice();
     assert_eq!(bytes.len(), 32);
-    assert_eq!((bytes[0], bytes[1], bytes[4]), (136, 0, 0x20), "type, code, only override");
+    assert_eq!(
+        (bytes[0], bytes[1], bytes[4]),
+        (136, 0, 0x20),
+        "type, code, only override"
+    );
     assert_eq!(bytes[8..24], vip);
     assert_eq!(bytes[24..26], [2, 1]);
     assert_eq!(bytes[26..], MAC);
@@ -146,7 +172,10 @@ fn echo_replies_of_ipv6_are_valid_for_every_sequence_number() {
         message[2..4].copy_from_slice(&sum);
         icmp::answer_v6(view_mut::<Icmpv6Hdr>(&mut message, 0).expect("8 bytes"));
         assert_eq!(message[0], 129);
-        assert!(Sum::ZERO.bytes(&pseudo).bytes(&message).is_valid(), "sequence {sequence}");
+        assert!(
+            Sum::ZERO.bytes(&pseudo).bytes(&message).is_valid(),
+            "sequence {sequence}"
+        );
     }
 }
 
@@ -164,7 +193,11 @@ fn arp_answers_name_the_asking_station() {
 
 #[test]
 fn a_frame_is_for_its_station_and_for_groups() {
-    let to = |destination| EthernetHeader { destination, source: MAC, ether_type: [8, 0] };
+    let to = |destination| EthernetHeader {
+        destination,
+        source: MAC,
+        ether_type: [8, 0],
+    };
     assert!(to(MAC).is_for(MAC));
     assert!(to(ethernet::BROADCAST).is_for(MAC));
     assert!(to([0x33, 0x33, 0, 0, 0, 1]).is_for(MAC));

@@ -78,6 +78,8 @@ impl<'a> Packet<'a> {
         // with a range; the compiler must not see through that, nor compute the address twice.
         let unknown = self.context.rx_queue_index() as usize;
         let offset = black_box(offset + unknown).wrapping_sub(unknown) & MAX_NETWORK_OFFSET;
+        // It also remembers with an address how much behind it was checked, so begin anew.
+        self.start = black_box(self.context).data();
         self.network = black_box(self.start + offset);
     }
 

@@ -40,8 +40,8 @@ pub fn answer(packet: &mut Packet<'_>, frame: &Frame) -> ControlFlow<Verdict> {
 /// What an ARP packet says about its sender.
 #[derive(Clone, Copy)]
 struct Claim {
-    address: [u8; 4],
     mac: MacAddress,
+    address: [u8; 4],
 }
 
 /// A request for a VIP is never left to the kernel, which would answer for any address it has, on
@@ -104,7 +104,7 @@ fn other(packet: &Packet<'_>, frame: &Frame, claim: Claim) -> Verdict {
 
 #[inline(always)]
 fn report(packet: &Packet<'_>, frame: &Frame, vip: VipEntry, claim: Claim) {
-    let [a, b, c, d] = claim.address;
-    let mapped = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d];
+    // As a number and not byte by byte: the program has no fast way to fill an array.
+    let mapped = (0xffff << 32 | u128::from(u32::from_be_bytes(claim.address))).to_be_bytes();
     telemetry::report_conflict(packet, frame, ConflictKind::Arp, vip, mapped, claim.mac);
 }
