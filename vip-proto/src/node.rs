@@ -19,6 +19,9 @@ mod rejections;
 mod session;
 mod status;
 
+#[cfg(test)]
+mod tests;
+
 use outbox::Outbox;
 use peers::PeerTable;
 use rejections::Rejections;

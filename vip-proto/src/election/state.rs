@@ -197,17 +197,15 @@ impl Election {
     }
 
     fn flags(&self) -> Flags {
-        let request = if self.requesting {
-            Flags::REQUEST
-        } else {
-            Flags::default()
-        };
-        let yields = self.wait.is_some_and(|wait| wait.yields);
-        request.and(if yields {
-            Flags::YIELD
-        } else {
-            Flags::default()
-        })
+        let wait = self.wait.as_ref();
+        [
+            (self.requesting, Flags::REQUEST),
+            (wait.is_some_and(|wait| wait.yields), Flags::YIELD),
+            (wait.is_some_and(|wait| wait.intends), Flags::INTENT),
+        ]
+        .into_iter()
+        .filter_map(|(set, flag)| set.then_some(flag))
+        .fold(Flags::default(), Flags::and)
     }
 
     pub(crate) fn status(&self, address: NodeAddress) -> InstanceStatus {

@@ -142,6 +142,15 @@ impl Election {
                     .is_some_and(|active| active.verified && active.is(heard))
                 {
                     self.active_left(heard, ctx);
+                } else if heard.record.epoch > known && self.wait.is_some() {
+                    // Somebody has claimed since, and this node has not heard it yet.
+                    let pace = heard.pace.slower(ctx.pace);
+                    let down = pace.down_interval(self.config.priority);
+                    let heir = heard.record.successor;
+                    self.wait = Some(Wait {
+                        heir,
+                        ..Wait::new(ctx.now, down, pace)
+                    });
                 }
             }
             State::Backup => {}
@@ -338,6 +347,7 @@ impl Election {
             self.wait = Some(Wait {
                 deadline,
                 check_at: deadline,
+                intends: false,
                 ..wait
             });
         }

@@ -133,7 +133,7 @@ fn seeds(default: u64) -> (std::ops::Range<u64>, bool) {
 
 #[test]
 fn two_leases_never_coexist_while_nothing_is_cut() {
-    let (seeds, trace) = seeds(1500);
+    let (seeds, trace) = seeds(1000);
     let mut claims = 0;
     for seed in seeds {
         claims += run(seed, Kind::Faults, trace).claims;
@@ -143,7 +143,7 @@ fn two_leases_never_coexist_while_nothing_is_cut() {
 
 #[test]
 fn after_a_partition_heals_exactly_one_node_is_active() {
-    let (seeds, trace) = seeds(1500);
+    let (seeds, trace) = seeds(1000);
     let mut split_brains = 0;
     for seed in seeds {
         split_brains += run(seed, Kind::Partitions, trace).split_brains;

@@ -386,6 +386,7 @@ impl World {
                 self.blame("says Active without a lease")
             );
         }
+        self.note(|| format!("node {node} says {says:?}, flags {}", datagram[51]));
         for to in (0..self.count()).filter(|to| *to != node) {
             let lost = !self.lost_last[node][to] && self.rng.chance(self.setup.loss);
             self.lost_last[node][to] = lost;
