@@ -6,6 +6,7 @@ pub(crate) mod input;
 mod state;
 pub(crate) mod timing;
 mod transition;
+mod waiting;
 
 #[cfg(test)]
 mod tests;

@@ -5,13 +5,14 @@ use core::time::Duration;
 
 use crate::election::input::{Context, Input};
 use crate::election::timing::Pace;
-use crate::election::{Command, Election, InstanceStatus, Refusal, State, TransitionReason};
+use crate::election::{Command, Election, InstanceStatus, Refusal, State};
 use crate::native::{
     self, DOWN_FACTOR_RANGE, Header, INTERVAL_RANGE, Keyring, MAX_DATAGRAM, MAX_ECHOES,
-    MAX_INSTANCES, RejectReason,
+    MAX_INSTANCES,
 };
 use crate::{Epoch, Incarnation, Instant, NodeAddress, Priority, Vrid};
 
+mod action;
 pub(crate) mod outbox;
 mod peers;
 mod receive;
@@ -22,6 +23,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 
+pub use action::{Action, Report};
 use outbox::Outbox;
 use peers::PeerTable;
 use rejections::Rejections;
@@ -59,94 +61,6 @@ pub struct InstanceConfig {
     pub preempt_delay: Duration,
     /// Digest of the instance's VIPs; nodes report when theirs differ.
     pub vips_digest: u32,
-}
-
-/// What the driver has to do. The order within one drain is part of the contract:
-/// becoming Active is Claim, Transmit, Announce; leaving is Release, Transmit; staying Active is
-/// Transmit, Renew (so that the lease never outlives the advert that warrants it).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
-    /// Flip: write the lease of a new claim into the data plane.
-    Claim {
-        /// Which instance.
-        vrid: Vrid,
-        /// Epoch of the claim.
-        epoch: Epoch,
-        /// End of the lease.
-        lease_until: Instant,
-    },
-    /// Extend the lease.
-    Renew {
-        /// Which instance.
-        vrid: Vrid,
-        /// New end of the lease.
-        lease_until: Instant,
-    },
-    /// Flip: end the lease now.
-    Release {
-        /// Which instance.
-        vrid: Vrid,
-    },
-    /// Call [`Node::encode_advert`] and send it to all peers.
-    Transmit,
-    /// Tell the neighbours where the instance's VIPs are now (gratuitous ARP, unsolicited NA).
-    Announce {
-        /// Which instance.
-        vrid: Vrid,
-    },
-    /// Something to tell the operator.
-    Report(Report),
-}
-
-/// What the operator should know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Report {
-    /// An instance changed state.
-    Transition {
-        /// Which instance.
-        vrid: Vrid,
-        /// The state before.
-        from: State,
-        /// The state now.
-        to: State,
-        /// Why.
-        reason: TransitionReason,
-        /// Epoch of the instance.
-        epoch: Epoch,
-    },
-    /// A peer is heard for the first time, or again after having been lost.
-    PeerUp {
-        /// Which peer.
-        peer: NodeAddress,
-    },
-    /// A peer was not heard for its down interval.
-    PeerDown {
-        /// Which peer.
-        peer: NodeAddress,
-    },
-    /// Two nodes were Active for the instance at once.
-    SplitBrain {
-        /// Which instance.
-        vrid: Vrid,
-        /// The other Active node.
-        peer: NodeAddress,
-        /// Whether this node stays Active.
-        kept: bool,
-    },
-    /// A peer has other VIPs configured for the instance.
-    VipsDiffer {
-        /// Which instance.
-        vrid: Vrid,
-        /// Which peer.
-        peer: NodeAddress,
-    },
-    /// A datagram was not accepted. Reported once per sender and reason, counted always.
-    Rejected {
-        /// Source address of the datagram.
-        from: NodeAddress,
-        /// Why.
-        reason: RejectReason,
-    },
 }
 
 /// Why an instance cannot be Active on this node although its agent runs.

@@ -4,7 +4,6 @@ use core::time::Duration;
 
 use super::input::{Context, Heard, Input};
 use super::state::{Departure, Election, Followed, Wait};
-use super::timing::Pace;
 use super::{Refusal, State, TransitionReason};
 use crate::native::Flags;
 use crate::node::outbox::Outbox;
@@ -296,68 +295,11 @@ impl Election {
         self.update_request(ctx, out);
     }
 
-    /// The usual claim comes at the deadline, with nobody going before. After any other wait the
-    /// nodes' orders may be out of step, so the intent is stated first, and the better one goes on.
-    fn turn_may_have_come(&mut self, wait: Wait, ctx: &Context<'_>, out: &mut Outbox) {
-        // After a stall the news may still wait in a queue: look again once it has been read.
-        let due = self.due(&wait, ctx).max(ctx.stalled_until);
-        let intent = ctx.peers.best_intent();
-        let again = ctx.now + wait.pace.slower(ctx.pace).intent();
-        if ctx.now < due {
-            self.wait = Some(Wait {
-                check_at: due,
-                deferred: true,
-                intends: false,
-                ..wait
-            });
-        } else if wait.intends && intent.is_none_or(|best| best < self.claim(ctx))
-            || !(wait.intends || wait.deferred || wait.yields || intent.is_some())
-        {
-            self.become_active(wait.reason, ctx, out);
-        } else {
-            let intends = !wait.intends && intent.is_none();
-            self.wait = Some(Wait {
-                check_at: again,
-                deferred: true,
-                intends,
-                ..wait
-            });
-            out.transmit();
-        }
-    }
-
-    /// When this node's turn comes, as things stand.
-    fn due(&self, wait: &Wait, ctx: &Context<'_>) -> Instant {
-        let before = ctx.peers.candidates_before(self.claim(ctx), wait.heir);
-        wait.deadline + wait.pace.slower(ctx.pace).rank_wait() * before
-    }
-
     fn tick(&mut self, previous: Instant, ctx: &Context<'_>, out: &mut Outbox) {
         let lease_until = ctx.pace.renewed(previous, ctx.now);
         if self.lease_until.is_some_and(|until| until < lease_until) {
             self.lease_until = Some(lease_until);
             out.renew(self.config.vrid, lease_until);
-        }
-    }
-
-    fn candidates_changed(&mut self, ctx: &Context<'_>) {
-        if let Some(wait) = self.wait.filter(|wait| wait.deferred) {
-            // Nodes learn of this at different times: they begin to count again, in their order.
-            let deadline = ctx.now + wait.pace.skew(self.config.priority);
-            self.wait = Some(Wait {
-                deadline,
-                check_at: deadline,
-                intends: false,
-                ..wait
-            });
-        }
-        // Somebody who cannot become Active has no timer that would end following a dead node.
-        if self.wait.is_none()
-            && self
-                .followed
-                .is_some_and(|active| !ctx.peers.present(active.peer))
-        {
-            self.unfollow();
         }
     }
 
@@ -418,7 +360,12 @@ impl Election {
         }
     }
 
-    fn become_active(&mut self, reason: TransitionReason, ctx: &Context<'_>, out: &mut Outbox) {
+    pub(super) fn become_active(
+        &mut self,
+        reason: TransitionReason,
+        ctx: &Context<'_>,
+        out: &mut Outbox,
+    ) {
         self.epoch = self.epoch.next();
         self.wait = None;
         self.departure = None;
@@ -457,27 +404,7 @@ impl Election {
         self.wait_last(ctx.pace, ctx);
     }
 
-    /// A full down interval from now, if this node takes part.
-    fn wait_afresh(&mut self, ctx: &Context<'_>) {
-        let pace = self.followed.map_or(ctx.pace, |active| active.pace);
-        let down = pace.down_interval(self.config.priority);
-        self.wait = (self.state == State::Backup && self.eligible())
-            .then(|| Wait::new(ctx.now, down, pace));
-        if self.wait.is_none() {
-            self.requesting = false;
-        }
-    }
-
-    /// As [`Self::wait_afresh`], and all candidates go first.
-    fn wait_last(&mut self, pace: Pace, ctx: &Context<'_>) {
-        let down = pace.down_interval(self.config.priority);
-        self.wait = (self.state == State::Backup && self.eligible()).then(|| Wait {
-            yields: true,
-            ..Wait::new(ctx.now, down, pace)
-        });
-    }
-
-    fn unfollow(&mut self) {
+    pub(super) fn unfollow(&mut self) {
         self.followed = None;
         self.outranks_since = None;
         self.requesting = false;

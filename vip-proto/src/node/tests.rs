@@ -64,9 +64,11 @@ fn introduce(one: &mut Node, other: &mut Node, now: Instant) {
 }
 
 fn rejections(actions: &[Action]) -> Vec<RejectReason> {
-    let reason = |action: &Action| match action {
-        Action::Report(Report::Rejected { reason, .. }) => Some(*reason),
-        _ => None,
+    let reason = |action: &Action| {
+        let Action::Report(Report::Rejected { reason, .. }) = action else {
+            return None;
+        };
+        Some(*reason)
     };
     actions.iter().filter_map(reason).collect()
 }

@@ -1,6 +1,13 @@
 //! Clusters of two and three nodes in virtual time, with a network and operators that do their
 //! worst; each seed is one schedule. `VIP_SIM_SEED=n cargo test -p vip-proto --test simulation --
 //! --nocapture` replays one with a trace; `VIP_SIM_RUNS=n` runs more of them.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::float_arithmetic,
+    reason = "a test program: it fails by panicking and prints its trace"
+)]
 
 mod rng;
 mod world;
