@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr};
 
 use super::*;
-use crate::native::Key;
+use crate::native::{Key, RejectReason};
 
 const VRID: Vrid = match Vrid::new(1) {
     Some(vrid) => vrid,
