@@ -11,6 +11,10 @@ const MMAPABLE: u32 = 1 << 10;
 /// The map through which aya-log hands out its records; not part of the ABI.
 const LOG_MAP: &str = "AYA_LOGS";
 
+#[expect(
+    clippy::expect_used,
+    reason = "without the object there is nothing to test"
+)]
 fn object() -> Object {
     Object::parse(OBJECT).expect("the object file parses")
 }

@@ -7,6 +7,11 @@
     clippy::expect_used,
     reason = "a harness without the standard test attribute"
 )]
+#![expect(clippy::print_stdout, reason = "measurements, shown with --nocapture")]
+#![expect(
+    clippy::too_many_lines,
+    reason = "functions that are tables of fixtures"
+)]
 #![expect(clippy::cast_possible_truncation, reason = "fixtures are small")]
 
 mod arp;

@@ -96,7 +96,11 @@ pub const MAPS: [MapSpec; 9] = [
     spec::<u32, InstanceSlot>(INSTANCES, MapKind::MmapArray, Capacity::Instances),
     spec::<u32, ServiceSlot>(SERVICES, MapKind::MmapArray, Capacity::Instances),
     spec::<u32, BackendEntry>(BACKENDS, MapKind::MmapArray, Capacity::Backends),
-    spec::<u32, u64>(COUNTERS, MapKind::PerCpuArray, Capacity::Fixed(Counter::COUNT)),
+    spec::<u32, u64>(
+        COUNTERS,
+        MapKind::PerCpuArray,
+        Capacity::Fixed(Counter::COUNT),
+    ),
     spec::<u32, Stats>(VIP_STATS, MapKind::PerCpuArray, Capacity::Vips),
     spec::<u32, Stats>(BACKEND_STATS, MapKind::PerCpuArray, Capacity::Backends),
     MapSpec {
@@ -109,7 +113,13 @@ pub const MAPS: [MapSpec; 9] = [
 ];
 
 const fn spec<K, V>(name: &'static str, kind: MapKind, capacity: Capacity) -> MapSpec {
-    MapSpec { name, kind, key_size: size_of::<K>(), value_size: size_of::<V>(), capacity }
+    MapSpec {
+        name,
+        kind,
+        key_size: size_of::<K>(),
+        value_size: size_of::<V>(),
+        capacity,
+    }
 }
 
 /// Names of the read-only globals that the agent sets when it loads the program.

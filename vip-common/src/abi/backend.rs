@@ -34,14 +34,24 @@ impl MacCell {
     /// The cell that holds `mac`.
     #[must_use]
     pub const fn new(mac: [u8; 6]) -> Self {
-        Self { mac, reserved: [0; 2] }
+        Self {
+            mac,
+            reserved: [0; 2],
+        }
     }
 
     /// Whether an address is known.
     #[must_use]
     pub const fn is_known(&self) -> bool {
         u64::from_ne_bytes([
-            self.mac[0], self.mac[1], self.mac[2], self.mac[3], self.mac[4], self.mac[5], 0, 0,
+            self.mac[0],
+            self.mac[1],
+            self.mac[2],
+            self.mac[3],
+            self.mac[4],
+            self.mac[5],
+            0,
+            0,
         ]) != 0
     }
 }
