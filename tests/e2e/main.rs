@@ -1,4 +1,7 @@
 //! End-to-end tests: real programs on real (virtual) wires. They need root; without it they fail.
 
+mod failover;
+mod frames;
 mod lab_itself;
 mod lab_node;
+mod support;

@@ -18,14 +18,16 @@ pub struct NodeConfig {
     name: String,
     /// The file.
     path: PathBuf,
-    /// The key file.
+    /// The key files' common name; they differ in their number.
     key: PathBuf,
+    /// The keys: identifier and the byte their secret is made of. The first signs.
+    keys: Vec<(u8, u8)>,
     /// `node.runtime_dir`.
     runtime_dir: PathBuf,
     /// `node.pin_dir`.
     pin_dir: PathBuf,
-    /// `cluster.peers`.
-    peers: Vec<IpAddr>,
+    /// `cluster.peers` or `cluster.multicast`.
+    transport: Transport,
     /// `cluster.advert_interval`.
     interval: Duration,
     /// Further lines of `[node]`.
@@ -34,6 +36,15 @@ pub struct NodeConfig {
     cluster_lines: String,
     /// The instances.
     instances: Vec<Instance>,
+}
+
+/// How adverts travel.
+#[derive(Debug, Clone)]
+enum Transport {
+    /// To each of these.
+    Unicast(Vec<IpAddr>),
+    /// To a group, by an interface.
+    Multicast(IpAddr, String),
 }
 
 /// One instance.
@@ -74,9 +85,11 @@ impl NodeConfig {
             name: host.name().to_owned(),
             path: host.file("toml"),
             key: host.file("key"),
+            // No secret: all labs have it.
+            keys: vec![(1, 0x4b)],
             runtime_dir: host.file("run"),
             pin_dir: host.pin_dir().to_owned(),
-            peers: Vec::new(),
+            transport: Transport::Unicast(Vec::new()),
             interval: Duration::from_millis(100),
             node_lines: String::new(),
             cluster_lines: String::new(),
@@ -87,7 +100,49 @@ impl NodeConfig {
     /// The other nodes, by the IPv4 address of their first interfaces.
     #[must_use]
     pub fn peers(mut self, hosts: &[&Host]) -> Self {
-        self.peers = hosts.iter().map(|host| host.v4().into()).collect();
+        self.transport = Transport::Unicast(hosts.iter().map(|host| host.v4().into()).collect());
+        self
+    }
+
+    /// The other nodes, by the IPv6 address of their first interfaces.
+    #[must_use]
+    pub fn peers_v6(mut self, hosts: &[&Host]) -> Self {
+        self.transport = Transport::Unicast(hosts.iter().map(|host| host.v6().into()).collect());
+        self
+    }
+
+    /// Adverts to a multicast group by an interface, instead of to peers.
+    #[must_use]
+    pub fn multicast(mut self, group: IpAddr, interface: &str) -> Self {
+        self.transport = Transport::Multicast(group, interface.to_owned());
+        self
+    }
+
+    /// Other keys than the one all nodes have: identifier and the byte the secret is made of. The
+    /// first signs, all are accepted.
+    #[must_use]
+    pub fn keys(mut self, keys: &[(u8, u8)]) -> Self {
+        keys.clone_into(&mut self.keys);
+        self
+    }
+
+    /// Files and pins of its own, for a second agent on the same host.
+    #[must_use]
+    pub fn apart(mut self, host: &Host, suffix: &str) -> Self {
+        self.path = host.file(&format!("{suffix}.toml"));
+        self.key = host.file(&format!("{suffix}.key"));
+        self.runtime_dir = host.file(&format!("{suffix}.run"));
+        // A BPF file system reserves names with a dot.
+        self.pin_dir = host
+            .pin_dir()
+            .with_file_name(format!("{}-{suffix}", host.name()));
+        self
+    }
+
+    /// Pins in another directory.
+    #[must_use]
+    pub fn pinned_in(mut self, directory: &Path) -> Self {
+        directory.clone_into(&mut self.pin_dir);
         self
     }
 
@@ -143,14 +198,23 @@ impl NodeConfig {
     /// If they cannot be written.
     pub fn write(&self) -> Result<()> {
         let write = || -> std::io::Result<()> {
-            let mut key = File::create(&self.key)?;
-            key.set_permissions(Permissions::from_mode(0o600))?;
-            // 32 bytes in hexadecimal; no secret, all labs have it.
-            writeln!(key, "{}", "4b".repeat(32))?;
+            for (path, (id, byte)) in self.key_files().iter().zip(&self.keys) {
+                let mut key = File::create(path)?;
+                key.set_permissions(Permissions::from_mode(0o600))?;
+                // 32 bytes in hexadecimal.
+                writeln!(key, "{id}:{}", format!("{byte:02x}").repeat(32))?;
+            }
             fs::create_dir_all(&self.runtime_dir)?;
             fs::write(&self.path, self.text())
         };
         write().with_context(|| format!("writing the configuration of {}", self.name))
+    }
+
+    /// One file for each key.
+    fn key_files(&self) -> Vec<PathBuf> {
+        (1..=self.keys.len())
+            .map(|number| self.key.with_extension(format!("key{number}")))
+            .collect()
     }
 
     /// The file's text.
@@ -163,14 +227,25 @@ impl NodeConfig {
             ..
         } = self;
         let (runtime, pins) = (self.runtime_dir.display(), self.pin_dir.display());
-        let (peers, key, interval) = (
-            quoted(&self.peers),
-            self.key.display(),
+        let (keys, interval) = (
+            quoted(
+                self.key_files()
+                    .iter()
+                    .map(|file| file.display().to_string()),
+            ),
             self.interval.as_micros(),
         );
+        let transport = match &self.transport {
+            Transport::Unicast(peers) => {
+                format!("peers = {}", quoted(peers.iter().map(ToString::to_string)))
+            }
+            Transport::Multicast(group, interface) => {
+                format!("multicast = {{ group = \"{group}\", interface = \"{interface}\" }}")
+            }
+        };
         let head = format!(
             "[node]\nname = \"{name}\"\nruntime_dir = \"{runtime}\"\npin_dir = \"{pins}\"\n{node_lines}\n\
-             [cluster]\npeers = {peers}\nkey_file = \"{key}\"\nadvert_interval = \"{interval}us\"\n\
+             [cluster]\n{transport}\nkey_files = {keys}\nadvert_interval = \"{interval}us\"\n\
              {cluster_lines}"
         );
         self.instances
@@ -239,7 +314,7 @@ impl Instance {
             lines,
             ..
         } = self;
-        let vips = quoted(&self.vips);
+        let vips = quoted(self.vips.iter().map(ToString::to_string));
         let mut text = format!(
             "\n[[instance]]\nname = \"{name}\"\nvrid = {vrid}\ninterface = \"{interface}\"\n\
              priority = {priority}\nvips = {vips}\n"
@@ -264,11 +339,11 @@ impl Instance {
     }
 }
 
-/// Addresses as a TOML array of strings.
-fn quoted(addresses: &[IpAddr]) -> String {
-    let quoted: Vec<String> = addresses
-        .iter()
-        .map(|address| format!("\"{address}\""))
+/// A TOML array of strings.
+fn quoted(values: impl IntoIterator<Item = String>) -> String {
+    let quoted: Vec<String> = values
+        .into_iter()
+        .map(|value| format!("\"{value}\""))
         .collect();
     format!("[{}]", quoted.join(", "))
 }
