@@ -295,6 +295,9 @@ impl Driver {
     }
 
     fn transmit(&mut self) {
+        // If this process was stopped since the machine decided, a lease may be over by now: the
+        // machine looks again, so that no advert claims what the data plane has given up.
+        self.node.handle_timeout(clock::now());
         let advert = self.node.encode_advert(&mut self.buffer);
         match self.adverts.send(advert) {
             Ok(()) => self.transmit_failing = false,

@@ -4,7 +4,7 @@ use crate::{Epoch, Instant, NodeAddress, Priority, Vrid};
 
 pub(crate) mod input;
 mod state;
-pub(crate) mod timing;
+pub mod timing;
 mod transition;
 mod waiting;
 

@@ -3,20 +3,19 @@
 use std::time::Duration;
 
 use vip_proto::Priority;
+use vip_proto::election::timing::Pace;
 
 use super::{Cluster, Instance};
 
 /// How long the parts of a failover take at most, without network and scheduling delays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timing {
-    /// How long the data plane acts for the VIPs after the agent's last advert:
-    /// down factor × interval − interval / 8.
+    /// How long the data plane acts for the VIPs after the agent's last advert.
     pub lease: Duration,
     /// How much longer a Backup of this priority waits than one of priority 256 (RFC 9568 §6.1:
-    /// Skew_Time): (256 − priority) / 256 × interval.
+    /// Skew_Time).
     pub skew: Duration,
-    /// From the crash of the Active node to this node's being Active:
-    /// down factor × interval + skew.
+    /// From the last advert of an Active node that crashed to this node's being Active.
     pub takeover: Duration,
 }
 
@@ -24,13 +23,14 @@ impl Timing {
     /// The times of an instance with this priority.
     #[must_use]
     pub fn new(cluster: &Cluster, priority: Priority) -> Self {
-        let interval = cluster.advert_interval;
-        let down = interval * u32::from(cluster.down_factor);
-        let skew = interval * (256 - u32::from(priority.get())) / 256;
+        let pace = Pace {
+            interval: cluster.advert_interval,
+            factor: cluster.down_factor,
+        };
         Self {
-            lease: down.saturating_sub(interval / 8),
-            skew,
-            takeover: down + skew,
+            lease: pace.lease(),
+            skew: pace.skew(priority),
+            takeover: pace.down_interval(priority),
         }
     }
 

@@ -284,7 +284,7 @@ proptest! {
         // Heard and followed without delay; with a factor above 2, by a peer that missed the last.
         let counted = if factor > 2 { previous } else { now };
         let takeover = counted + pace.down_interval(best);
-        prop_assert!(pace.renewed(previous, now) + pace.interval / 2 < takeover);
+        prop_assert!(pace.renewed(previous, now) + pace.delay() < takeover);
         prop_assert!(pace.lease() > pace.interval, "a lease lasts from tick to tick");
     }
 }

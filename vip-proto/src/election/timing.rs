@@ -6,21 +6,23 @@ use crate::{Instant, Priority};
 
 /// How often a node sends adverts, and how many may be missed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Pace {
+pub struct Pace {
     /// Advert interval.
-    pub(crate) interval: Duration,
+    pub interval: Duration,
     /// Down factor.
-    pub(crate) factor: u8,
+    pub factor: u8,
 }
 
 impl Pace {
     /// Skew_Time: the higher the priority, the sooner.
-    pub(crate) fn skew(self, priority: Priority) -> Duration {
+    #[must_use]
+    pub fn skew(self, priority: Priority) -> Duration {
         self.interval * (256 - u32::from(priority.get())) / 256
     }
 
     /// Active_Down_Interval of a node with this priority that follows a node of this pace.
-    pub(crate) fn down_interval(self, priority: Priority) -> Duration {
+    #[must_use]
+    pub fn down_interval(self, priority: Priority) -> Duration {
         self.interval * u32::from(self.factor) + self.skew(priority)
     }
 
@@ -28,16 +30,17 @@ impl Pace {
     ///
     /// Two things must fit before a peer may take over. A peer that has missed this advert counts
     /// from the one before, an interval earlier. And the lease may be renewed as late as its very
-    /// end: that renewal is worth something only if its advert arrives in time, which may take half
-    /// an interval. An eighth more is left for clocks that differ in rate or resolution. With a
-    /// factor of 2 there is no room for a lost advert.
-    pub(crate) fn lease(self) -> Duration {
+    /// end: that renewal is worth something only if its advert arrives in time, which may take
+    /// [`Self::delay`]. An eighth of an interval more is left for clocks that differ in rate. With
+    /// a factor of 2 there is no room for a lost advert.
+    #[must_use]
+    pub fn lease(self) -> Duration {
         let intervals = if self.loses_one() {
             self.factor - 1
         } else {
             self.factor
         };
-        self.interval * u32::from(intervals) - self.interval * 5 / 8
+        self.interval * u32::from(intervals) - self.delay() - self.interval / 8
     }
 
     /// End of the lease that an advert sent `now` warrants, if the one before was sent at `previous`:
@@ -49,6 +52,14 @@ impl Pace {
             now
         };
         counted + self.lease()
+    }
+
+    /// The longest an advert may be under way, from the sender's decision to the receiver's: an
+    /// eighth of an interval. More of it would shorten the lease, and so the lateness of a tick that
+    /// a busy host is forgiven; less would ask more of the network.
+    #[must_use]
+    pub fn delay(self) -> Duration {
+        self.interval / 8
     }
 
     const fn loses_one(self) -> bool {

@@ -44,7 +44,7 @@ fn setup(rng: &mut Rng) -> Setup {
             *rng.pick(&[0, 5, 30, 50])
         },
         delay: if rng.chance(50) {
-            INTERVAL / 2
+            INTERVAL / 8
         } else {
             INTERVAL / 50
         },
