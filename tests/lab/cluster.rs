@@ -164,6 +164,23 @@ impl Cluster {
         })
     }
 
+    /// Waits until HTTP at the VIP of `lb` is answered by this backend.
+    ///
+    /// # Errors
+    /// If it is not within [`PATIENCE`].
+    pub fn wait_for_backend(&self, name: &str) -> Result<()> {
+        let vip = self.lb[0];
+        wait_until(
+            &format!("{name} to answer at {vip}"),
+            PATIENCE,
+            || match self.client.curl(vip) {
+                Ok(by) if by == name => Ok(()),
+                Ok(by) => Err(by),
+                Err(error) => Err(format!("{error:#}")),
+            },
+        )
+    }
+
     /// Asks both VIPs of an instance all the time; call [`Watch::step`] while something happens.
     ///
     /// # Errors
