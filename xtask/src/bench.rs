@@ -13,6 +13,9 @@ use crate::{build, setup};
 pub(crate) struct Bench {
     /// Which.
     name: Option<String>,
+    /// How often each failure is measured.
+    #[arg(long, default_value_t = 10)]
+    runs: u32,
     /// Write the results to a file too.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -22,9 +25,10 @@ impl Bench {
     /// Becomes the benchmark.
     pub(crate) fn run(&self) -> Result<ExitCode> {
         setup::everything()?;
-        let (agent, bench) = build::agent_and_program("vip-bench")?;
+        let (agent, bench) = build::agent_and_program("vip-bench", true)?;
         let mut command = program(&bench.to_string_lossy(), &[]);
         command.env("VIP_AGENT", agent).args(&self.name);
+        command.args(["--runs", &self.runs.to_string()]);
         if let Some(file) = &self.json {
             // The benchmark runs in the repository, the file belongs where the user is.
             let file = std::path::absolute(file).context("the path of the file")?;

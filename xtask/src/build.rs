@@ -54,15 +54,21 @@ pub(crate) fn agent(release: bool) -> Result<PathBuf> {
     Ok(profile_dir(release).join("vip-agent"))
 }
 
-/// Builds the agent and one of the programs of `tests` with optimisation; returns both.
-pub(crate) fn agent_and_program(name: &str) -> Result<(PathBuf, PathBuf)> {
+/// Builds the agent and one of the programs of `tests`; returns both.
+pub(crate) fn agent_and_program(name: &str, release: bool) -> Result<(PathBuf, PathBuf)> {
     // One build for both, so that what they share is built once.
     let packages = ["--package", "vip-agent", "--package", "vip-tests"];
     let programs = ["--bin", "vip-agent", "--bin", name];
-    must(cargo(&["build", "--release"]).args(packages).args(programs))?;
+    let profile = release.then_some("--release");
+    must(
+        cargo(&["build"])
+            .args(profile)
+            .args(packages)
+            .args(programs),
+    )?;
     Ok((
-        profile_dir(true).join("vip-agent"),
-        profile_dir(true).join(name),
+        profile_dir(release).join("vip-agent"),
+        profile_dir(release).join(name),
     ))
 }
 

@@ -22,7 +22,8 @@ impl Demo {
     /// Becomes the demo.
     pub(crate) fn run(&self) -> Result<ExitCode> {
         setup::everything()?;
-        let (agent, demo) = build::agent_and_program("vip-demo")?;
+        // Without optimisation, as the tests: the flip is in the kernel, and the build half as long.
+        let (agent, demo) = build::agent_and_program("vip-demo", false)?;
         let mut command = program(&demo.to_string_lossy(), &[]);
         command.env("VIP_AGENT", agent);
         command
