@@ -1,7 +1,9 @@
 //! End-to-end tests: real programs on real (virtual) wires. They need root; without it they fail.
 
+mod election;
 mod failover;
 mod frames;
 mod lab_itself;
 mod lab_node;
+mod link;
 mod support;

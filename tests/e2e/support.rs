@@ -11,8 +11,9 @@ use serde_json::Value;
 
 /// How long anything may take that is not measured: the machine may be busy.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
-/// Time between adverts, where a test does not choose its own.
-pub(crate) const INTERVAL: Duration = Duration::from_millis(20);
+/// Time between adverts, where a test does not choose its own: short, and yet long enough that a stall
+/// of a busy machine ends no lease.
+pub(crate) const INTERVAL: Duration = Duration::from_millis(50);
 /// Host number of the VIPs: 10.N.0.100 and fd00:N::100.
 pub(crate) const VIP: u8 = 100;
 
@@ -124,7 +125,12 @@ impl Cluster {
         for vip in self.vips() {
             let name = wait_for_http(&self.client, vip)?;
             assert_eq!(name, node.host.name(), "who answers HTTP at {vip}");
-            assert_eq!(self.client.ping(vip, 3)?, 3, "ping of {vip}");
+            wait_until(&format!("all pings of {vip} to be answered"), PATIENCE, || {
+                match self.client.ping(vip, 3) {
+                    Ok(3) => Ok(()),
+                    other => Err(format!("{other:?}")),
+                }
+            })?;
             assert_eq!(
                 self.client.neighbour(vip)?,
                 Some(node.mac()),
