@@ -20,6 +20,7 @@ use tracing::{error, info, warn};
 
 use self::shared::Shared;
 use self::start::{Election, Running};
+use crate::clock;
 use crate::config::{Config, OnExit, Steering};
 use crate::control::server;
 use crate::dataplane::events::Conflict;
@@ -67,6 +68,7 @@ async fn serve(running: &mut Running, handle: &Handle) -> Result<(), RunError> {
     )))?;
     let mut control = tokio::spawn(server::serve(listener, Arc::clone(&running.shared)));
     info!(node = running.shared.config.node.name, control = %socket.display(), "ready");
+    let mut conflicts = report::ConflictLog::default();
     let result = loop {
         tokio::select! {
             _ = terminate.recv() => break Ok(()),
@@ -78,7 +80,7 @@ async fn serve(running: &mut Running, handle: &Handle) -> Result<(), RunError> {
                     "its thread has ended",
                 ))),
             },
-            Some(conflict) = running.conflicts.recv() => report::log_conflict(&conflict),
+            Some(conflict) = running.conflicts.recv() => conflicts.note(&conflict, clock::now()),
         }
     };
     control.abort();
@@ -194,12 +196,14 @@ async fn stop(running: Running, handle: &Handle) -> Result<(), RunError> {
         election,
         events,
         supervisor,
+        addresses,
         manners,
         memberships,
         ..
     } = running;
     let ended = end(&shared, election).await;
     drop(supervisor);
+    drop(addresses);
     drop(events);
     if shared.config.node.on_exit == OnExit::Stay {
         info!("stopped; the data plane stays, silent, until an agent adopts it");

@@ -1,5 +1,6 @@
 //! The host the agent runs on: what it must offer, what it has, and how it is prepared.
 
+pub mod addresses;
 pub mod interface;
 pub mod membership;
 pub mod preflight;

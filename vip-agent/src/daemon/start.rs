@@ -8,7 +8,8 @@ use std::thread::{self, JoinHandle};
 
 use rtnetlink::Handle;
 use tokio::sync::mpsc;
-use tracing::{info, warn};
+use tokio::task::JoinSet;
+use tracing::{error, info, warn};
 use vip_proto::native::{Key, Keyring};
 use vip_proto::node::{InstanceConfig, Node, NodeConfig};
 use vip_proto::{Incarnation, NodeAddress, Vrid};
@@ -26,6 +27,7 @@ use crate::dataplane::{Dataplane, Slots};
 use crate::driver::{self, Driver, Notice, Placement};
 use crate::error::RunError;
 use crate::health::supervisor::Supervisor;
+use crate::host::addresses::{self, Watched};
 use crate::host::interface::{self, Interface};
 use crate::host::membership::{self, Memberships};
 use crate::host::provision::{self, Manners};
@@ -46,6 +48,7 @@ pub(super) struct Running {
     pub(super) conflicts: mpsc::Receiver<Conflict>,
     pub(super) events: EventReader,
     pub(super) supervisor: Supervisor,
+    pub(super) addresses: JoinSet<()>,
     pub(super) manners: Vec<Manners>,
     pub(super) memberships: BTreeMap<String, Memberships>,
 }
@@ -154,6 +157,7 @@ struct Unfinished {
     conflicts: mpsc::Receiver<Conflict>,
     events: EventReader,
     supervisor: Supervisor,
+    addresses: JoinSet<()>,
     manners: Vec<Manners>,
     memberships: BTreeMap<String, Memberships>,
 }
@@ -171,6 +175,7 @@ impl Unfinished {
             conflicts: self.conflicts,
             events: self.events,
             supervisor: self.supervisor,
+            addresses: self.addresses,
             manners: self.manners,
             memberships: self.memberships,
         }
@@ -217,6 +222,7 @@ async fn finish_steps(
     let memberships = join_groups(&config, interfaces)?;
     provision::add_vips(handle, vips).await?;
     let supervisor = Supervisor::start(&config, &slots, present)?;
+    let addresses = watch_addresses(&config, vips);
     let (conflict_sender, conflicts) = conflict_channel();
     let events = dataplane
         .take_events()
@@ -258,6 +264,7 @@ async fn finish_steps(
         conflicts,
         events,
         supervisor,
+        addresses,
         manners,
         memberships,
     })
@@ -305,6 +312,25 @@ fn join_groups(
             Ok((interface.name.clone(), membership::join(interface, &vips)?))
         })
         .collect()
+}
+
+/// Starts to look after the VIPs on this host's interfaces; ends when the result is dropped.
+fn watch_addresses(config: &Config, provisioned: &[IpAddr]) -> JoinSet<()> {
+    let watched = Watched {
+        provisioned: provisioned.to_vec(),
+        vips: config
+            .instances
+            .iter()
+            .flat_map(|instance| instance.vips.iter().copied())
+            .collect(),
+    };
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        if let Err(error) = addresses::watch(watched).await {
+            error!(%error, "the VIPs on lo are no longer looked after");
+        }
+    });
+    tasks
 }
 
 fn incarnation() -> Result<Incarnation, RunError> {

@@ -17,17 +17,18 @@ use tracing::{info, warn};
 use crate::error::RunError;
 
 /// Index of `lo` in every network namespace.
-const LOOPBACK: u32 = 1;
+pub const LOOPBACK: u32 = 1;
 
 /// Puts the VIPs on `lo` as host addresses. The data plane must be attached before: until then the
 /// kernel would answer for them.
 ///
-/// An address that is there already is kept: an earlier agent left it.
+/// An address that is there already is kept: an earlier agent left it. Answers how many were missing.
 ///
 /// # Errors
 /// [`RunError::Netlink`], naming the address.
-pub async fn add_vips(handle: &Handle, vips: &[IpAddr]) -> Result<(), RunError> {
+pub async fn add_vips(handle: &Handle, vips: &[IpAddr]) -> Result<usize, RunError> {
     let present = loopback_addresses(handle).await?;
+    let mut added = 0;
     for vip in vips {
         if present.iter().any(|message| is_vip(message, *vip)) {
             continue;
@@ -53,8 +54,9 @@ pub async fn add_vips(handle: &Handle, vips: &[IpAddr]) -> Result<(), RunError> 
             .execute()
             .await
             .map_err(RunError::netlink(format!("adding {vip} to lo")))?;
+        added += 1;
     }
-    Ok(())
+    Ok(added)
 }
 
 /// Takes the VIPs off `lo` again. Must happen before the data plane is detached, or the kernel
