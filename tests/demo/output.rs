@@ -91,7 +91,7 @@ impl Story {
                 milliseconds(report.gap_ns),
                 report.lost,
                 report.sent,
-                report.before.as_deref().unwrap_or("nobody"),
+                report.changes.first().map_or("nobody", |(_, name)| name),
                 report.last.as_deref().unwrap_or("nobody"),
             ));
         }
