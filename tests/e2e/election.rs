@@ -134,10 +134,7 @@ fn a_healed_partition_ends_with_one_active_node_and_a_word_about_it() {
             &cluster.nodes[1].host,
             &["two nodes were active at once", "gives way"],
         )?;
-        wait_for_log(
-            &alone,
-            &["two nodes were active at once", "stays active"],
-        )?;
+        wait_for_log(&alone, &["two nodes were active at once", "stays active"])?;
         cluster.assert_served_by(0)
     });
 }
@@ -213,8 +210,7 @@ fn nodes_with_different_keys_do_not_believe_each_other_and_say_so() {
 fn a_key_is_rotated_node_by_node_without_an_advert_being_refused() {
     scenario(|lab| {
         let (old, new) = ((1, 0x4b), (2, 0x77));
-        let mut cluster =
-            Cluster::running(lab, 2, |_, instance| instance, |_, config| config)?;
+        let mut cluster = Cluster::running(lab, 2, |_, instance| instance, |_, config| config)?;
         for keys in [&[old, new][..], &[new, old], &[new]] {
             for number in [1, 0] {
                 let config = cluster.nodes[number].config.clone();
@@ -281,7 +277,11 @@ fn recorded_adverts_change_nothing() {
         let text = log(&cluster.nodes[1].host)?;
         let last_start = text.rsplit_once("ready").context("a start")?.1;
         assert!(!last_start.contains("peer heard"), "{last_start}");
-        assert_eq!(last_start.matches("to=\"active\"").count(), 1, "{last_start}");
+        assert_eq!(
+            last_start.matches("to=\"active\"").count(),
+            1,
+            "{last_start}"
+        );
         Ok(())
     });
 }

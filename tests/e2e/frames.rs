@@ -74,6 +74,18 @@ impl Sender {
         frame
     }
 
+    /// An unsolicited Neighbor Advertisement: it says that this station has `address`.
+    pub(crate) fn advertisement(&self, address: Ipv6Addr) -> Vec<u8> {
+        let group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+        let mut message = vec![ADVERTISEMENT, 0, 0, 0, 0x20, 0, 0, 0];
+        message.extend(address.octets());
+        message.extend([2, 1]);
+        message.extend(self.mac);
+        let mut frame = ethernet(group_mac(group), self.mac, &[], IPV6);
+        frame.extend(ipv6(address, group, 58, 255, &message, 2));
+        frame
+    }
+
     /// A UDP datagram over IPv4 or IPv6 in a frame to the station `to`.
     pub(crate) fn udp(&self, to: Mac, target: IpAddr, port: u16, hops: u8, data: &[u8]) -> Vec<u8> {
         let length = u16::try_from(8 + data.len()).expect("a short datagram");

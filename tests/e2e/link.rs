@@ -6,10 +6,8 @@ use anyhow::{Context as _, Result};
 use lab::host::parse_mac;
 use lab::{Lab, Network, Node, scenario, wait_until};
 
-
 use crate::support::{
-    Cluster, PATIENCE, instance, log, mac_text, wait_for_http, wait_for_log,
-    xdp_program,
+    Cluster, PATIENCE, instance, log, mac_text, wait_for_http, wait_for_log, xdp_program,
 };
 
 /// Long enough for a node that would preempt to do it.
@@ -83,7 +81,9 @@ fn adverts_by_multicast_go_on_after_their_interface_was_made_anew() {
             )?;
             cluster.nodes[0].host.namespace().ip("link del eth0")?;
             cluster.nodes[1].wait_for_state("web", "active", PATIENCE)?;
-            plug_in_anew(&cluster.nodes[0], &cluster.lan, [2, 0, 0, 0, 9, 9])?;
+            // With its old MAC address, and so with its old link-local address: the node's identity.
+            let mac = cluster.nodes[0].mac();
+            plug_in_anew(&cluster.nodes[0], &cluster.lan, mac)?;
             cluster.settle(0)?;
             for node in &cluster.nodes {
                 wait_until("the peer to be heard", PATIENCE, || {
@@ -166,7 +166,10 @@ fn a_switchover_goes_to_the_node_that_is_named() {
         // Refusals: on a Backup, with the Active node's name; to somebody who is not there.
         let (code, text) = switchover(&cluster.nodes[0], &[])?;
         assert_eq!(code, Some(REFUSED));
-        assert!(text.contains("not Active") && text.contains(&third), "{text}");
+        assert!(
+            text.contains("not Active") && text.contains(&third),
+            "{text}"
+        );
         let stranger = cluster.lan.v4(77).to_string();
         let (code, text) = switchover(&cluster.nodes[2], &["--to", &stranger])?;
         assert_eq!(code, Some(REFUSED));
@@ -202,16 +205,18 @@ fn interface(node: &Node) -> Result<serde_json::Value> {
 }
 
 fn wait_for_link(node: &Node, link: &str) -> Result<()> {
-    wait_until(&format!("the link to be {link}"), PATIENCE, || {
-        match interface(node) {
+    wait_until(
+        &format!("the link to be {link}"),
+        PATIENCE,
+        || match interface(node) {
             Ok(status) if status["link"] == link => Ok(()),
             other => Err(format!("{other:?}")),
-        }
-    })
+        },
+    )
 }
 
 /// Makes a node's deleted `eth0` anew, with its old addresses and a new MAC address.
-fn plug_in_anew(node: &Node, lan: &Network, mac: [u8; 6]) -> Result<()> {
+pub(crate) fn plug_in_anew(node: &Node, lan: &Network, mac: [u8; 6]) -> Result<()> {
     let (host, switch) = (&node.host, lan.switch());
     let port = format!("again{}", host.eth0().port.number());
     switch.ip(&format!(
@@ -223,7 +228,10 @@ fn plug_in_anew(node: &Node, lan: &Network, mac: [u8; 6]) -> Result<()> {
     host.run("ethtool", &["-K", "eth0", "tx", "off"])?;
     // As on the lab's own ports: without a program there, XDP_TX would stall.
     let pass = lab_pass_program(node)?;
-    switch.run("ip", &["link", "set", "dev", &port, "xdpdrv", "pinned", &pass])?;
+    switch.run(
+        "ip",
+        &["link", "set", "dev", &port, "xdpdrv", "pinned", &pass],
+    )?;
     switch.ip(&format!("link set {port} master br0 up"))?;
     host.namespace().ip("link set eth0 up")?;
     host.namespace()

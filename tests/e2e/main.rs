@@ -1,9 +1,13 @@
 //! End-to-end tests: real programs on real (virtual) wires. They need root; without it they fail.
 
+mod announce;
+mod conflict;
 mod election;
 mod failover;
 mod frames;
 mod lab_itself;
 mod lab_node;
 mod link;
+mod steering;
 mod support;
+mod vlan;

@@ -125,12 +125,14 @@ impl Cluster {
         for vip in self.vips() {
             let name = wait_for_http(&self.client, vip)?;
             assert_eq!(name, node.host.name(), "who answers HTTP at {vip}");
-            wait_until(&format!("all pings of {vip} to be answered"), PATIENCE, || {
-                match self.client.ping(vip, 3) {
+            wait_until(
+                &format!("all pings of {vip} to be answered"),
+                PATIENCE,
+                || match self.client.ping(vip, 3) {
                     Ok(3) => Ok(()),
                     other => Err(format!("{other:?}")),
-                }
-            })?;
+                },
+            )?;
             assert_eq!(
                 self.client.neighbour(vip)?,
                 Some(node.mac()),

@@ -41,7 +41,7 @@ pub struct Capture {
 pub struct Frame {
     /// When it was seen, on the clock of [`crate::clock::now_ns`].
     pub at_ns: u64,
-    /// All of it, from the destination MAC address on.
+    /// All of it (at most 2048 bytes), from the destination MAC address on.
     pub bytes: Vec<u8>,
 }
 
@@ -63,7 +63,9 @@ impl Capture {
         let file = sweep::run_dir(&prefix).join(format!("capture-{number}.pcap"));
         let log = file.with_extension("txt");
         let path = file.to_str().context("a path in UTF-8")?;
-        let options = "--immediate-mode -n -U -Z root -B 16384 --time-stamp-precision=nano";
+        // The buffer has a place of the greatest length for each frame: without a bound on that, a
+        // burst of a few dozen would not fit.
+        let options = "-s 2048 --immediate-mode -n -U -Z root -B 16384 --time-stamp-precision=nano";
         let mut command = Command::new("tcpdump");
         command
             .args(options.split(' '))
