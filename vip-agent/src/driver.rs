@@ -314,6 +314,11 @@ impl Driver {
 
     /// An interface is there, in this condition.
     fn interface_is(&mut self, interface: &Interface) {
+        if let Err(error) = self.adverts.follow(interface) {
+            self.notify(Notice::TransmitFailed {
+                error: format!("moving to the new {}: {error}", interface.name),
+            });
+        }
         let here: Vec<(Vrid, Option<u32>)> = self
             .placements
             .iter()

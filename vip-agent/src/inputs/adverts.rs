@@ -22,7 +22,15 @@ pub struct AdvertSocket {
     socket: UdpSocket,
     address: NodeAddress,
     destinations: Vec<SocketAddr>,
-    group: Option<IpAddr>,
+    membership: Option<Membership>,
+}
+
+/// A multicast group on an interface. The kernel knows the interface by its index alone.
+#[derive(Debug)]
+struct Membership {
+    group: IpAddr,
+    interface: String,
+    index: u32,
 }
 
 impl AdvertSocket {
@@ -89,15 +97,29 @@ impl AdvertSocket {
         }
     }
 
-    /// Joins the multicast group again, after its interface was made anew.
+    /// Moves to the multicast interface after it was made anew; any other interface is ignored. Tries
+    /// again at the next call if that fails.
     ///
     /// # Errors
     /// What the kernel answered.
-    pub fn rejoin(&self, interface: &Interface) -> io::Result<()> {
-        match self.group {
-            Some(group) => join(&socket2::SockRef::from(&self.socket), group, interface),
-            None => Ok(()),
+    pub fn follow(&mut self, interface: &Interface) -> io::Result<()> {
+        let Some(membership) = self.membership.as_mut().filter(|membership| {
+            membership.interface == interface.name && membership.index != interface.index
+        }) else {
+            return Ok(());
+        };
+        let options = socket2::SockRef::from(&self.socket);
+        // First of all: a bound socket cannot send by another interface than its own.
+        options.bind_device(Some(interface.name.as_bytes()))?;
+        leave(&options, membership.group, membership.index);
+        join(&options, membership.group, interface)?;
+        membership.index = interface.index;
+        for destination in &mut self.destinations {
+            if let SocketAddr::V6(group) = destination {
+                group.set_scope_id(interface.index);
+            }
         }
+        Ok(())
     }
 }
 
@@ -146,7 +168,7 @@ fn unicast(cluster: &Cluster, peers: &[IpAddr]) -> Result<AdvertSocket, RunError
         socket,
         address: NodeAddress(address),
         destinations,
-        group: None,
+        membership: None,
     })
 }
 
@@ -188,7 +210,11 @@ fn multicast(
         socket,
         address: NodeAddress(address),
         destinations: vec![destination],
-        group: Some(group),
+        membership: Some(Membership {
+            group,
+            interface: interface.name.clone(),
+            index: interface.index,
+        }),
     })
 }
 
@@ -210,6 +236,19 @@ fn join(socket: &Socket, group: IpAddr, interface: &Interface) -> io::Result<()>
             socket.set_multicast_hops_v6(1)?;
             socket.set_multicast_loop_v6(false)
         }
+    }
+}
+
+/// Leaves the group on an interface that is gone: the socket's list of groups has little room.
+fn leave(socket: &Socket, group: IpAddr, index: u32) {
+    let left = match group {
+        IpAddr::V4(group) => {
+            socket.leave_multicast_v4_n(&group, &InterfaceIndexOrAddress::Index(index))
+        }
+        IpAddr::V6(group) => socket.leave_multicast_v6(&group, index),
+    };
+    if let Err(error) = left {
+        tracing::debug!(%group, index, %error, "leaving the group on an interface that is gone");
     }
 }
 
