@@ -144,7 +144,7 @@ fn backends(
                 name: condition.name,
                 address: condition.address,
                 active: condition.active,
-                mac: condition.mac.map(mac_text),
+                mac: condition.reach.map(|reach| mac_text(reach.mac)),
                 last_check: match condition.trouble {
                     Some(trouble) => format!("{}; {trouble}", condition.last_check),
                     None => condition.last_check,

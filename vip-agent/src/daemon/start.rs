@@ -221,7 +221,7 @@ async fn finish_steps(
         .collect();
     let memberships = join_groups(&config, interfaces)?;
     provision::add_vips(handle, vips).await?;
-    let supervisor = Supervisor::start(&config, &slots, present)?;
+    let supervisor = Supervisor::start(&config, &slots)?;
     let addresses = watch_addresses(&config, vips);
     let (conflict_sender, conflicts) = conflict_channel();
     let events = dataplane

@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use vip_proto::backend::Candidate;
 
+use super::neighbours::Reach;
+
 /// One backend's present condition.
 #[derive(Debug, Clone)]
 pub struct Condition {
@@ -16,8 +18,9 @@ pub struct Condition {
     pub passes: Option<bool>,
     /// Result of the last check, as a phrase.
     pub last_check: String,
-    /// Its MAC address, if it is resolved and on a network this node is connected to.
-    pub mac: Option<[u8; 6]>,
+    /// How it is reached, if its MAC address is resolved and it is on a network this node is connected
+    /// to.
+    pub reach: Option<Reach>,
     /// Why its MAC address is not known, as a phrase.
     pub trouble: Option<String>,
     /// Whether it gets the packets.
@@ -30,7 +33,7 @@ impl Condition {
     pub fn candidate(&self) -> Candidate {
         Candidate {
             healthy: self.passes == Some(true),
-            resolved: self.mac.is_some(),
+            resolved: self.reach.is_some(),
         }
     }
 

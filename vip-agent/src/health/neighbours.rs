@@ -1,8 +1,9 @@
 //! Keeps the backends' MAC addresses known and fresh.
 //!
-//! Level-triggered: whatever happened, the routes and the neighbour table are read again, and
-//! entries that are not known to be good are probed. Every second, and at once when the kernel
-//! tells of a change to a backend's neighbour entry.
+//! Level-triggered: whatever happened, interfaces, routes and the neighbour table are read again.
+//! Every second, and at once when the kernel tells of a change to a backend's neighbour entry.
+//! Every second, too, the kernel is made to confirm each entry: left to itself it believes one for
+//! half a minute and longer, while the backend has another MAC address or is dead.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -20,6 +21,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tracing::{debug, warn};
 
 use crate::error::RunError;
+use crate::host::interface;
 
 /// Time between two looks at the tables when nothing seems to happen.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -31,6 +33,8 @@ pub struct Reach {
     pub ifindex: u32,
     /// Its MAC address.
     pub mac: [u8; 6],
+    /// The interface's own MAC address, which frames to it carry as their source.
+    pub source: [u8; 6],
 }
 
 /// Why a backend cannot be reached at link level.
@@ -65,26 +69,35 @@ pub async fn watch(
         let (connection, handle, mut changes) = new_multicast_connection(&[MulticastGroup::Neigh])
             .map_err(RunError::io("subscribing to neighbour changes"))?;
         let connection = tokio::spawn(connection);
-        loop {
-            look(&handle, &addresses, &mut tell).await?;
-            let stream_goes_on = loop {
+        let mut occasion = Some(Occasion::Tick);
+        while let Some(now) = occasion {
+            look(&handle, &addresses, now, &mut tell).await?;
+            occasion = loop {
                 tokio::select! {
-                    _ = ticks.tick() => break true,
+                    _ = ticks.tick() => break Some(Occasion::Tick),
                     change = changes.next() => match change {
-                        Some((message, _)) if concerns(&message.payload, &addresses) => break true,
+                        Some((message, _)) if concerns(&message.payload, &addresses) => {
+                            break Some(Occasion::Change);
+                        }
                         Some(_) => {}
-                        None => break false,
+                        None => break None,
                     },
                 }
             };
-            if !stream_goes_on {
-                break;
-            }
         }
         connection.abort();
         warn!("the stream of neighbour changes ended; subscribing again");
         ticks.tick().await;
     }
+}
+
+/// Why the tables are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Occasion {
+    /// It is time. Only then entries are confirmed: that is a change to them itself.
+    Tick,
+    /// Something has changed.
+    Change,
 }
 
 /// Whether a netlink message may change what is known of one of the addresses. Losses are treated
@@ -107,20 +120,32 @@ fn concerns(payload: &NetlinkPayload<RouteNetlinkMessage>, addresses: &[IpAddr])
 async fn look(
     handle: &Handle,
     addresses: &[IpAddr],
+    occasion: Occasion,
     tell: &mut impl FnMut(IpAddr, &Sighting),
 ) -> Result<(), RunError> {
     let neighbours = neighbours(handle).await?;
+    let interfaces = interface::list(handle).await?;
     for address in addresses {
         let sighting = match route(handle, *address).await {
             Err(reason) => Err(reason),
             Ok(ifindex) => {
                 let neighbour = neighbours.get(&(*address, ifindex));
-                if neighbour.is_none_or(|neighbour| !neighbour.is_fresh()) {
-                    probe(handle, *address, ifindex).await;
+                match neighbour.map_or(Care::Resolve, |neighbour| neighbour.care()) {
+                    Care::Resolve => resolve(handle, *address, ifindex).await,
+                    Care::Confirm if occasion == Occasion::Tick => {
+                        confirm(handle, *address, ifindex).await;
+                    }
+                    Care::Confirm | Care::Nothing => {}
                 }
+                let source = interfaces.iter().find(|own| own.index == ifindex);
                 neighbour
                     .and_then(|neighbour| neighbour.mac)
-                    .map(|mac| Reach { ifindex, mac })
+                    .zip(source.map(|own| own.mac))
+                    .map(|(mac, source)| Reach {
+                        ifindex,
+                        mac,
+                        source,
+                    })
                     .ok_or(Unreachable::Unresolved)
             }
         };
@@ -136,16 +161,32 @@ struct Neighbour {
     mac: Option<[u8; 6]>,
 }
 
+/// What an entry needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Care {
+    /// The kernel is asking, or was told never to ask.
+    Nothing,
+    /// It has an address that may be out of date.
+    Confirm,
+    /// It has none.
+    Resolve,
+}
+
 impl Neighbour {
-    fn is_fresh(self) -> bool {
-        matches!(
-            self.state,
-            NeighbourState::Reachable
-                | NeighbourState::Permanent
-                | NeighbourState::Noarp
-                | NeighbourState::Delay
-                | NeighbourState::Probe
-        )
+    fn care(self) -> Care {
+        #[expect(
+            clippy::wildcard_enum_match_arm,
+            reason = "all others have no address in use"
+        )]
+        match self.state {
+            NeighbourState::Permanent | NeighbourState::Noarp | NeighbourState::Probe => {
+                Care::Nothing
+            }
+            NeighbourState::Reachable | NeighbourState::Stale | NeighbourState::Delay => {
+                Care::Confirm
+            }
+            _ => Care::Resolve,
+        }
     }
 }
 
@@ -239,8 +280,8 @@ fn ip(gateway: &netlink_packet_route::route::RouteAddress, fallback: IpAddr) -> 
     }
 }
 
-/// Makes the kernel find out, or confirm, the neighbour's MAC address.
-async fn probe(handle: &Handle, address: IpAddr, ifindex: u32) {
+/// Makes the kernel find out the neighbour's MAC address.
+async fn resolve(handle: &Handle, address: IpAddr, ifindex: u32) {
     let request = handle
         .neighbours()
         .add(ifindex, address)
@@ -249,5 +290,18 @@ async fn probe(handle: &Handle, address: IpAddr, ifindex: u32) {
         .replace();
     if let Err(error) = request.execute().await {
         debug!(%address, %error, "asking the kernel to resolve a backend");
+    }
+}
+
+/// Makes the kernel ask the neighbour whether its MAC address is still the same; the entry stays
+/// in use until three questions were left unanswered.
+async fn confirm(handle: &Handle, address: IpAddr, ifindex: u32) {
+    let request = handle
+        .neighbours()
+        .add(ifindex, address)
+        .state(NeighbourState::Probe)
+        .replace();
+    if let Err(error) = request.execute().await {
+        debug!(%address, %error, "asking the kernel to confirm a backend");
     }
 }

@@ -18,7 +18,6 @@ use crate::config::{Backend, Config, Instance, Steering, TcpCheck};
 use crate::dataplane::Slots;
 use crate::dataplane::tables::first_backend;
 use crate::error::RunError;
-use crate::host::interface::Interface;
 
 /// The steering of one instance.
 #[derive(Debug)]
@@ -46,21 +45,11 @@ impl Supervisor {
     ///
     /// # Errors
     /// [`RunError::Io`] if a slot cannot be written.
-    pub fn start(
-        config: &Config,
-        slots: &Slots,
-        interfaces: &[Interface],
-    ) -> Result<Self, RunError> {
+    pub fn start(config: &Config, slots: &Slots) -> Result<Self, RunError> {
         let mut supervisor = Self {
             boards: Boards::new(),
             tasks: JoinSet::new(),
         };
-        let macs: Arc<BTreeMap<u32, [u8; 6]>> = Arc::new(
-            interfaces
-                .iter()
-                .map(|interface| (interface.index, interface.mac))
-                .collect(),
-        );
         let mut watched: Vec<(IpAddr, Arc<Pool>, usize)> = Vec::new();
         for (number, instance) in config.instances.iter().enumerate() {
             let service = u32::try_from(number).unwrap_or(u32::MAX);
@@ -102,7 +91,7 @@ impl Supervisor {
                     .map(|(index, backend)| (backend.address, Arc::clone(&pool), index)),
             );
         }
-        supervisor.watch_neighbours(watched, macs);
+        supervisor.watch_neighbours(watched);
         Ok(supervisor)
     }
 
@@ -135,11 +124,7 @@ impl Supervisor {
         }
     }
 
-    fn watch_neighbours(
-        &mut self,
-        watched: Vec<(IpAddr, Arc<Pool>, usize)>,
-        macs: Arc<BTreeMap<u32, [u8; 6]>>,
-    ) {
+    fn watch_neighbours(&mut self, watched: Vec<(IpAddr, Arc<Pool>, usize)>) {
         if watched.is_empty() {
             return;
         }
@@ -149,7 +134,7 @@ impl Supervisor {
         self.tasks.spawn(async move {
             let tell = |address: IpAddr, sighting: &Sighting| {
                 for (_, pool, index) in watched.iter().filter(|(own, ..)| *own == address) {
-                    pool.sighted(*index, sighting, &macs);
+                    pool.sighted(*index, sighting);
                 }
             };
             if let Err(error) = watch(addresses, tell).await {
@@ -165,17 +150,16 @@ fn unknown(backend: &Backend) -> Condition {
         address: backend.address,
         passes: None,
         last_check: "not checked yet".to_owned(),
-        mac: None,
+        reach: None,
         trouble: None,
         active: false,
     }
 }
 
-fn entry(reach: &Reach, macs: &BTreeMap<u32, [u8; 6]>) -> BackendEntry {
-    let source = macs.get(&reach.ifindex).copied().unwrap_or_default();
+fn entry(reach: &Reach) -> BackendEntry {
     BackendEntry {
         destination: MacCell::new(reach.mac),
-        source: MacCell::new(source),
+        source: MacCell::new(reach.source),
         ifindex: reach.ifindex,
         reserved: 0,
     }
@@ -218,24 +202,20 @@ impl Pool {
         }
     }
 
-    fn sighted(&self, index: usize, sighting: &Sighting, macs: &BTreeMap<u32, [u8; 6]>) {
+    fn sighted(&self, index: usize, sighting: &Sighting) {
         let mut board = self.board.lock();
         let Some(condition) = board.get_mut(index) else {
             return;
         };
         let trouble = sighting.as_ref().err().map(ToString::to_string);
-        let mac = sighting.as_ref().ok().map(|reach| reach.mac);
-        if condition.mac == mac && condition.trouble == trouble {
+        let reach = sighting.as_ref().ok().copied();
+        if condition.reach == reach && condition.trouble == trouble {
             return;
         }
         let (instance, backend) = (&self.instance, &condition.name);
         match sighting {
             Ok(reach) => {
-                if let Err(error) = self
-                    .slots
-                    .backends
-                    .set(self.slot(index), entry(reach, macs))
-                {
+                if let Err(error) = self.slots.backends.set(self.slot(index), entry(reach)) {
                     error!(instance, backend, %error, "writing a backend's MAC address");
                     return;
                 }
@@ -244,7 +224,7 @@ impl Pool {
                 warn!(instance, backend, %reason, "backend cannot be reached at link level");
             }
         }
-        condition.mac = mac;
+        condition.reach = reach;
         condition.trouble = trouble;
         self.steer(&mut board);
     }
