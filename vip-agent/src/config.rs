@@ -98,6 +98,9 @@ pub struct Cluster {
     pub down_factor: u8,
     /// How long the node only listens after its start.
     pub startup_delay: Duration,
+    /// How long a node that hears no peer waits, after its start or its interface's coming up,
+    /// before it believes to be alone.
+    pub alone_delay: Duration,
     /// Files with the cluster's keys: the first signs, all are accepted.
     pub keys: Vec<Key>,
 }

@@ -60,7 +60,7 @@ fn the_packaged_example_is_small_and_good() {
         "{text}"
     );
     assert!(
-        text.contains("lease 287.5ms; this node takes over 360.938ms after"),
+        text.contains("lease 175ms; this node takes over 360.938ms after"),
         "{text}"
     );
     let file = std::fs::read_to_string(directory.path().join("vip-agent.toml")).unwrap();
@@ -107,7 +107,7 @@ fn check_for_programs() {
     let output = run(directory.path(), &["check", "--json", "vip-agent.toml"]);
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(report["ok"], true);
-    assert_eq!(report["instances"][0]["lease_us"], 287_500);
+    assert_eq!(report["instances"][0]["lease_us"], 175_000);
 
     edit(directory.path(), "vrid = 51", "vrid = 0");
     let output = run(directory.path(), &["check", "--json", "vip-agent.toml"]);

@@ -42,6 +42,10 @@ pub struct NodeConfig {
     pub down_factor: u8,
     /// How long the node only listens after its start.
     pub startup_delay: Duration,
+    /// How long a node that hears no peer waits, after its start or its interface's coming up, before
+    /// it believes to be alone: a network may need a while until it forwards. Ends when a peer is
+    /// heard.
+    pub alone_delay: Duration,
     /// The only addresses adverts are accepted from; empty: any authenticated sender (multicast).
     pub peers: Vec<NodeAddress>,
     /// Keys of the cluster.
@@ -134,6 +138,7 @@ pub struct Node {
     address: NodeAddress,
     incarnation: Incarnation,
     startup_delay: Duration,
+    alone_delay: Duration,
     keys: Keyring,
     pace: Pace,
     elections: Vec<Election>,
@@ -191,6 +196,7 @@ impl Node {
             address,
             incarnation: Incarnation(config.incarnation.0.max(1)),
             startup_delay: config.startup_delay,
+            alone_delay: config.alone_delay,
             keys: config.keys,
             pace,
             peers: PeerTable::new(&peers, address, pace, elections.len()),
@@ -430,6 +436,7 @@ impl Node {
             incarnation: self.incarnation,
             pace: self.pace,
             stalled_until: self.stalled_until,
+            alone_delay: self.alone_delay,
             peers: &peers,
         };
         self.elections

@@ -56,6 +56,10 @@ pub(super) struct Cluster {
     /// How long the node only listens after its start.
     #[schemars(extend("default" = "0s", "x-minimum" = "0s", "x-maximum" = "5min"))]
     pub(super) startup_delay: Field<Text>,
+    /// How long a node that hears no peer waits after its start, or after its interface came up,
+    /// before it believes to be alone. Ends when a peer is heard.
+    #[schemars(extend("default" = "1s", "x-minimum" = "0s", "x-maximum" = "5min"))]
+    pub(super) alone_delay: Field<Text>,
 }
 
 /// A multicast group on one interface.

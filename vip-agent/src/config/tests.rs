@@ -480,7 +480,7 @@ fn an_unreadable_file_is_one_error() {
 fn times() {
     let fast = config(&with("\n\n", "\nadvert_interval = \"10ms\"\n\n"));
     let timing = super::timing::Timing::of(&fast.cluster, &fast.instances[0]);
-    assert_eq!(timing.lease, Duration::from_micros(28_750));
+    assert_eq!(timing.lease, Duration::from_micros(17_500));
     assert_eq!(timing.skew, Duration::from_nanos(6_093_750));
     assert_eq!(timing.takeover, Duration::from_nanos(36_093_750));
 }

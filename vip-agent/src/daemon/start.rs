@@ -5,6 +5,7 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, mpsc as std_mpsc};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use rtnetlink::Handle;
 use tokio::sync::mpsc;
@@ -19,7 +20,7 @@ use super::shared::{Changing, Parts, Shared};
 use super::{conflict_channel, local_vips, notice_channel};
 use crate::clock;
 use crate::config::{Config, Transport};
-use crate::dataplane::attach::Attachment;
+use crate::dataplane::attach::{Attachment, occupied};
 use crate::dataplane::events::{Conflict, EventReader};
 use crate::dataplane::pins::Pins;
 use crate::dataplane::sizes::Sizes;
@@ -57,6 +58,7 @@ pub(super) struct Running {
 pub(super) async fn start(config: Config, handle: &Handle) -> Result<Running, RunError> {
     let present = interface::list(handle).await?;
     let interfaces = needed_interfaces(&config, &present)?;
+    interfaces_are_free(&config, &interfaces)?;
     // What can fail without the data plane is tried before the data plane is touched.
     let adverts = AdvertSocket::open(&config.cluster, &present)?;
     clear_loopback(&config, handle).await?;
@@ -108,6 +110,24 @@ fn needed_interfaces(config: &Config, present: &[Interface]) -> Result<Vec<Inter
         }
     }
     Ok(needed)
+}
+
+/// Finds out early, and with a better word than "address already in use", that another agent or
+/// another program has the interface. Where an earlier agent of this node has left something, only
+/// attaching can tell.
+fn interfaces_are_free(config: &Config, interfaces: &[Interface]) -> Result<(), RunError> {
+    let pins = Pins::new(&config.node.pin_dir);
+    let what = "looking for an earlier data plane";
+    let links = pins.links().map_err(RunError::io(what))?;
+    let others = pins.other_versions().map_err(RunError::io(what))?;
+    if !(links.is_empty() && others.is_empty()) {
+        return Ok(());
+    }
+    interfaces.iter().try_for_each(|interface| {
+        interface
+            .xdp
+            .map_or(Ok(()), |other| Err(occupied(interface, other)))
+    })
 }
 
 /// Takes VIPs of an earlier agent off `lo` that will not be guarded any more: those no longer
@@ -372,6 +392,11 @@ fn node(config: &Config, address: NodeAddress, incarnation: Incarnation) -> Resu
         advert_interval: cluster.advert_interval,
         down_factor: cluster.down_factor,
         startup_delay: cluster.startup_delay,
+        // Who has no peers is alone.
+        alone_delay: match &cluster.transport {
+            Transport::Unicast { peers } if peers.is_empty() => Duration::ZERO,
+            Transport::Unicast { .. } | Transport::Multicast { .. } => cluster.alone_delay,
+        },
         peers,
         keys,
     };

@@ -1,5 +1,7 @@
 //! What an election is told.
 
+use core::time::Duration;
+
 use super::State;
 use super::timing::Pace;
 use crate::native::{Flags, InstanceRecord};
@@ -78,6 +80,8 @@ pub(crate) struct Context<'a> {
     pub(crate) pace: Pace,
     /// The agent was stopped a moment ago: what it reads before this may be old.
     pub(crate) stalled_until: Instant,
+    /// How long a node that hears nobody waits, after its start or the link's, before it believes it.
+    pub(crate) alone_delay: Duration,
     pub(crate) peers: &'a dyn Peers,
 }
 

@@ -40,6 +40,9 @@ pub(crate) struct Election {
     pub(super) departure: Option<Departure>,
     /// The last other Active node met, and when it last said so.
     pub(super) conflict: Option<(NodeAddress, Instant)>,
+    /// Until then hearing nobody does not mean that nobody is there; `None`: somebody was heard
+    /// since the start and since the link came up.
+    pub(super) alone_until: Option<Instant>,
 }
 
 /// The Active node as a Backup knows it.
@@ -134,6 +137,7 @@ impl Election {
             requesting: false,
             departure: None,
             conflict: None,
+            alone_until: None,
         }
     }
 

@@ -63,6 +63,7 @@ fn context(now: Instant) -> Context<'static> {
         incarnation: ME,
         pace: PACE,
         stalled_until,
+        alone_delay: Duration::ZERO,
         peers: &OnePeer,
     }
 }

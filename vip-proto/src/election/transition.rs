@@ -89,11 +89,15 @@ impl Election {
             }
             LinkState::Gone => self.reason = TransitionReason::LinkGone,
         }
+        self.alone_until = Some(ctx.now + ctx.alone_delay);
         self.wait_afresh(ctx);
         out.transmit();
     }
 
     fn heard(&mut self, heard: &Heard, ctx: &Context<'_>, out: &mut Outbox) {
+        if self.alone_until.take().is_some() {
+            self.wait_afresh(ctx);
+        }
         let known = self.epoch;
         if heard.verified {
             self.epoch = known.max(heard.record.epoch);
@@ -312,6 +316,7 @@ impl Election {
             LinkState::Down => (State::Backup, TransitionReason::LinkDown),
             LinkState::Gone => (State::Initialize, TransitionReason::LinkGone),
         };
+        self.alone_until = (link == LinkState::Up).then_some(ctx.now + ctx.alone_delay);
         if self.state == State::Active {
             self.step_down(state, reason, ctx.peers.successor(), ctx, out);
         } else {

@@ -1,5 +1,7 @@
 //! A Backup's wait: how long, who goes before, and when the turn has come.
 
+use core::time::Duration;
+
 use super::State;
 use super::input::Context;
 use super::state::{Election, Wait};
@@ -65,12 +67,17 @@ impl Election {
         }
     }
 
-    /// A full down interval from now, if this node takes part.
+    /// A full down interval from now, if this node takes part; longer as long as it is too early to
+    /// believe that nobody is there.
     pub(super) fn wait_afresh(&mut self, ctx: &Context<'_>) {
         let pace = self.followed.map_or(ctx.pace, |active| active.pace);
         let down = pace.down_interval(self.config.priority);
-        self.wait = (self.state == State::Backup && self.eligible())
-            .then(|| Wait::new(ctx.now, down, pace));
+        self.wait = (self.state == State::Backup && self.eligible()).then(|| {
+            let alone = self
+                .alone_until
+                .map_or(Duration::ZERO, |until| until.saturating_since(ctx.now));
+            Wait::new(ctx.now, down.max(alone), pace)
+        });
         if self.wait.is_none() {
             self.requesting = false;
         }

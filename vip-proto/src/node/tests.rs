@@ -21,12 +21,18 @@ const fn at(milliseconds: u64) -> Instant {
 }
 
 fn node(last: u8, incarnation: u64, peers: &[u8]) -> Node {
+    patient(last, incarnation, peers, Duration::ZERO)
+}
+
+/// A node that takes its time until it believes to be alone.
+fn patient(last: u8, incarnation: u64, peers: &[u8], alone_delay: Duration) -> Node {
     let config = NodeConfig {
         address: address(last),
         incarnation: Incarnation(incarnation),
         advert_interval: Duration::from_millis(100),
         down_factor: 3,
         startup_delay: Duration::ZERO,
+        alone_delay,
         peers: peers.iter().map(|peer| address(*peer)).collect(),
         keys: Keyring::new(&[Key {
             id: 1,
@@ -95,6 +101,41 @@ fn a_lonely_node_becomes_active_by_claim_transmit_announce() {
         ),
         "{actions:?}"
     );
+}
+
+/// Feeds timeouts until the node claims; answers when, in milliseconds.
+fn claims_at(node: &mut Node, end: u64) -> Option<u64> {
+    loop {
+        let due = node.poll_timeout().filter(|due| *due < at(end))?;
+        node.handle_timeout(due);
+        let claims = |action: &Action| matches!(action, Action::Claim { .. });
+        if drain(node).iter().any(claims) {
+            return Some(due.as_nanos() / 1_000_000);
+        }
+    }
+}
+
+#[test]
+fn a_node_that_hears_nobody_is_alone_only_after_a_while() {
+    let mut alone = patient(1, 11, &[2], Duration::from_secs(1));
+    assert_eq!(claims_at(&mut alone, 5000), Some(1000));
+}
+
+#[test]
+fn a_node_whose_link_came_up_is_alone_only_after_a_while() {
+    let mut node = patient(1, 11, &[2], Duration::from_secs(1));
+    node.handle_link(VRID, LinkState::Down, at(100));
+    node.handle_link(VRID, LinkState::Up, at(3000));
+    assert_eq!(claims_at(&mut node, 9000), Some(4000));
+}
+
+#[test]
+fn hearing_a_peer_ends_the_doubt_at_once() {
+    let mut doubtful = patient(1, 11, &[2], Duration::from_secs(60));
+    let mut backup = node(2, 22, &[1]);
+    introduce(&mut doubtful, &mut backup, at(10));
+    let claimed = claims_at(&mut doubtful, 9000);
+    assert!(claimed.is_some_and(|at| at < 3000), "{claimed:?}");
 }
 
 #[test]

@@ -422,6 +422,7 @@ impl World {
             advert_interval: INTERVAL,
             down_factor: self.setup.down_factor,
             startup_delay: INTERVAL * u32::try_from(self.rng.below(5)).unwrap(),
+            alone_delay: INTERVAL * u32::try_from(self.rng.below(12)).unwrap(),
             peers: (0..count)
                 .filter(|peer| *peer != node)
                 .map(address)

@@ -40,9 +40,14 @@ pub(super) fn validate(
         advert_interval: raw.advert_interval.or(Text(Duration::from_millis(100))).0,
         down_factor: raw.down_factor.or(3),
         startup_delay: raw.startup_delay.or(Text(Duration::ZERO)).0,
+        alone_delay: raw.alone_delay.or(Text(ALONE_DELAY)).0,
         keys,
     })
 }
+
+/// Longer than the kernel takes to make a link that came up work, and the address of a peer that was
+/// unreachable resolve again; a switch with spanning tree needs more.
+const ALONE_DELAY: Duration = Duration::from_secs(1);
 
 /// Reads all key files. What cannot be read is reported and left out.
 fn keys(raw: &raw::Cluster, base: &Path, findings: &mut Findings) -> Vec<Key> {
