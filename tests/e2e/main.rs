@@ -8,6 +8,7 @@ mod frames;
 mod lab_itself;
 mod lab_node;
 mod link;
+mod refusals;
 mod steering;
 mod support;
 mod vlan;

@@ -136,11 +136,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::Success,
         Err(Failure::Said(code)) => code,
         Err(Failure::Error(code, error)) => {
-            let chain = error
-                .chain()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join(": ");
+            let chain = chain(&error);
             let style = anstyle::AnsiColor::Red.on_default().bold();
             match writeln!(anstream::stderr(), "{style}error:{style:#} {chain}") {
                 // With standard error closed only the code is left to tell.
@@ -150,9 +146,31 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// An error and its causes, leaving out those it has quoted already.
+fn chain(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |text, cause| {
+        let cause = cause.to_string();
+        match text.as_str() {
+            "" => cause,
+            said if said.contains(&cause) => text,
+            said => format!("{said}: {cause}"),
+        }
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
+
+    #[test]
+    fn no_cause_is_said_twice() {
+        let cause = std::io::Error::other("no such thing");
+        let error = anyhow::Error::new(cause).context("reading it: no such thing");
+        assert_eq!(super::chain(&error), "reading it: no such thing");
+        let cause = std::io::Error::other("no such thing");
+        let error = anyhow::Error::new(cause).context("reading it");
+        assert_eq!(super::chain(&error), "reading it: no such thing");
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

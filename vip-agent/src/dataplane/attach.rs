@@ -13,7 +13,7 @@ use vip_common::abi::PROGRAM;
 use super::pins::Pins;
 use crate::config::XdpMode;
 use crate::error::RunError;
-use crate::host::interface::{Interface, driver};
+use crate::host::interface::{AttachedXdp, Interface, driver};
 
 /// How the program came to be on an interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +49,7 @@ pub fn attach(
                 Err(reason) => {
                     warn!(
                         interface = interface.name,
-                        driver = driver(&interface.name),
+                        driver = driver(interface),
                         %reason,
                         "the driver does not support native XDP: falling back to generic mode, \
                          which works but costs about 2.5 times as much per packet"
@@ -145,30 +145,33 @@ fn refusal(interface: &Interface, error: ProgramError) -> RunError {
     let busy = matches!(&error, ProgramError::SyscallError(error)
         if is(&error.io_error, Errno::BUSY) || is(&error.io_error, Errno::EXIST));
     match interface.xdp {
-        Some(other) if busy => {
-            let name = program_name(other.id);
-            if name.as_deref() == Some(PROGRAM) {
-                return RunError::OtherAgent {
-                    interface: interface.name.clone(),
-                    id: other.id,
-                };
-            }
-            RunError::XdpBusy {
-                interface: interface.name.clone(),
-                name: name.unwrap_or_else(|| "unnamed".to_owned()),
-                id: other.id,
-                mode: if other.native { "native" } else { "generic" },
-                off: if other.native { "xdpdrv" } else { "xdpgeneric" },
-            }
-        }
+        Some(other) if busy => occupied(interface, other),
         _ => RunError::dataplane(format!("attaching the XDP program to {}", interface.name))(error),
+    }
+}
+
+/// The interface's only place for an XDP program is taken by `other`.
+pub fn occupied(interface: &Interface, other: AttachedXdp) -> RunError {
+    let name = program_name(other.id);
+    if name.as_deref() == Some(PROGRAM) {
+        return RunError::OtherAgent {
+            interface: interface.name.clone(),
+            id: other.id,
+        };
+    }
+    RunError::XdpBusy {
+        interface: interface.name.clone(),
+        name: name.unwrap_or_else(|| "unnamed".to_owned()),
+        id: other.id,
+        mode: if other.native { "native" } else { "generic" },
+        off: if other.native { "xdpdrv" } else { "xdpgeneric" },
     }
 }
 
 fn no_native(interface: &Interface, source: io::Error) -> RunError {
     RunError::NoNativeXdp {
         interface: interface.name.clone(),
-        driver: driver(&interface.name),
+        driver: driver(interface),
         source,
     }
 }

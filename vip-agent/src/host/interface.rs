@@ -4,7 +4,9 @@ use std::net::IpAddr;
 
 use futures_util::TryStreamExt;
 use netlink_packet_route::address::AddressAttribute;
-use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage, LinkXdp, XdpAttached};
+use netlink_packet_route::link::{
+    LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp, XdpAttached,
+};
 use rtnetlink::Handle;
 
 use crate::error::RunError;
@@ -33,6 +35,8 @@ pub struct Interface {
     pub addresses: Vec<IpAddr>,
     /// What is in its XDP slot.
     pub xdp: Option<AttachedXdp>,
+    /// What kind of virtual interface it is (`veth`, `bridge` …); `None` for physical ones.
+    pub kind: Option<String>,
 }
 
 impl Interface {
@@ -46,6 +50,7 @@ impl Interface {
             up: is_up(link),
             addresses: Vec::new(),
             xdp: None,
+            kind: None,
         };
         for attribute in &link.attributes {
             #[expect(
@@ -58,6 +63,7 @@ impl Interface {
                     interface.mac = address.as_slice().try_into().unwrap_or_default();
                 }
                 LinkAttribute::Xdp(xdp) => interface.xdp = attached(xdp),
+                LinkAttribute::LinkInfo(infos) => interface.kind = kind(infos),
                 _ => {}
             }
         }
@@ -88,6 +94,16 @@ fn attached(attributes: &[LinkXdp]) -> Option<AttachedXdp> {
         }
     }
     id.map(|id| AttachedXdp { id, native })
+}
+
+fn kind(infos: &[LinkInfo]) -> Option<String> {
+    infos.iter().find_map(|info| {
+        #[expect(clippy::wildcard_enum_match_arm, reason = "only the kind matters")]
+        match info {
+            LinkInfo::Kind(kind) => Some(kind.to_string()),
+            _ => None,
+        }
+    })
 }
 
 /// All interfaces of this network namespace, with their addresses.
@@ -162,11 +178,17 @@ pub fn find<'i>(
         })
 }
 
-/// Name of the interface's driver, as sysfs tells.
+/// Name of the interface's driver: the kind of a virtual one, else what sysfs tells.
 #[must_use]
-pub fn driver(name: &str) -> String {
-    std::fs::read_link(format!("/sys/class/net/{name}/device/driver"))
-        .ok()
-        .and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()))
+pub fn driver(interface: &Interface) -> String {
+    let physical = || {
+        let path = format!("/sys/class/net/{}/device/driver", interface.name);
+        let driver = std::fs::read_link(path).ok()?;
+        Some(driver.file_name()?.to_string_lossy().into_owned())
+    };
+    interface
+        .kind
+        .clone()
+        .or_else(physical)
         .unwrap_or_else(|| "unknown driver".to_owned())
 }
