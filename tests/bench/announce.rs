@@ -52,9 +52,7 @@ pub(crate) fn run(lab: &Lab, runs: u32, rows: &mut Rows) -> Result<()> {
         let first = first_heard.values().min().copied().unwrap_or(0);
         let last = first_heard.values().max().copied().unwrap_or(0);
         spread.push(last - first);
-        cluster.nodes[active].node.host.plug()?;
-        cluster.nodes[active].node.start()?;
-        cluster.wait_until_backup(active)?;
+        cluster.repair(active)?;
     }
     rows.milliseconds("announce", "1000 VIPs", "first to last ARP", spread);
     rows.milliseconds("announce", "1000 VIPs, node crashes", "gap", gaps);

@@ -45,9 +45,7 @@ pub(crate) fn run(lab: &Lab, runs: u32, rows: &mut Rows) -> Result<()> {
             cluster.nodes[0].node.crash()
         })?);
         cluster.wait_until_active(1)?;
-        cluster.nodes[0].node.host.plug()?;
-        cluster.nodes[0].node.start()?;
-        cluster.wait_until_backup(0)?;
+        cluster.repair(0)?;
 
         hang.take(&watched(&cluster_watch(&cluster)?, || {
             cluster.nodes[1].node.freeze()

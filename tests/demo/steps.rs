@@ -28,9 +28,7 @@ pub(crate) fn crash(cluster: &mut Cluster, story: &mut Story, settle: Duration) 
         seen,
     });
     story.say("node-1 is repaired; it comes back as Backup");
-    cluster.nodes[0].node.host.plug()?;
-    cluster.nodes[0].node.start()?;
-    cluster.wait_until_backup(0)
+    cluster.repair(0)
 }
 
 /// The Active node's agent hangs. Its kernel and its network work on: without a lease it would go on

@@ -141,7 +141,31 @@ impl Cluster {
         Ok(())
     }
 
-    /// Waits until this node hears the other and is Backup for everything.
+    /// Plugs a crashed node in again, starts its agent, and waits until both nodes hear each other:
+    /// a switch takes up to a second until a port that came up forwards.
+    ///
+    /// # Errors
+    /// If it is not Backup, with everybody heard, within [`PATIENCE`].
+    pub fn repair(&mut self, number: usize) -> Result<()> {
+        self.nodes[number].node.host.plug()?;
+        self.nodes[number].node.start()?;
+        for serving in &self.nodes {
+            let what = format!("{} to hear its peer", serving.node.host.name());
+            wait_until(&what, PATIENCE, || {
+                let status = serving
+                    .node
+                    .status()
+                    .map_err(|error| format!("{error:#}"))?;
+                match status["peers"][0]["alive"].as_bool() {
+                    Some(true) => Ok(()),
+                    _ => Err(status["peers"].to_string()),
+                }
+            })?;
+        }
+        self.wait_until_backup(number)
+    }
+
+    /// Waits until this node is Backup for everything.
     ///
     /// # Errors
     /// If it is not within [`PATIENCE`].

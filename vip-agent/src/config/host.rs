@@ -92,7 +92,7 @@ fn interface_findings(interface: &InterfaceFacts) -> Option<Finding> {
 }
 
 fn instance_findings(instance: &Instance, facts: &[InterfaceFacts]) -> Vec<Finding> {
-    let mut findings = Vec::new();
+    let mut findings: Vec<Finding> = off_link_findings(instance, facts).into_iter().collect();
     for vip in &instance.vips {
         for interface in facts {
             for (own, prefix) in &interface.addresses {
@@ -114,7 +114,6 @@ fn instance_findings(instance: &Instance, facts: &[InterfaceFacts]) -> Vec<Findi
                 }
             }
         }
-        findings.extend(off_link(*vip, instance, facts));
     }
     findings
 }
@@ -131,31 +130,47 @@ fn own_address(vip: &IpAddr, instance: &Instance, interface: &InterfaceFacts) ->
     ))
 }
 
-/// A warning if neighbours will not ask for the VIP, because it is in none of the networks on its
-/// interface although there are some of its family.
-fn off_link(vip: IpAddr, instance: &Instance, facts: &[InterfaceFacts]) -> Option<Finding> {
+/// How many VIPs a warning names.
+const NAMED: usize = 3;
+
+/// One warning for all VIPs neighbours will not ask for.
+fn off_link_findings(instance: &Instance, facts: &[InterfaceFacts]) -> Option<Finding> {
     let interface = facts
         .iter()
         .find(|interface| interface.name == instance.interface)?;
-    let is_network = |(own, _): &&(IpAddr, u8)| {
-        own.is_ipv4() == vip.is_ipv4()
-            && !matches!(own, IpAddr::V6(own) if own.is_unicast_link_local())
+    let off_link: Vec<String> = instance
+        .vips
+        .iter()
+        .filter(|vip| is_off_link(**vip, interface))
+        .map(ToString::to_string)
+        .collect();
+    let named = off_link.get(..NAMED).unwrap_or(&off_link).join(", ");
+    let (vips, are) = match off_link.len() {
+        0 => return None,
+        1 => (format!("VIP {named}"), "is"),
+        2..=NAMED => (format!("VIPs {named}"), "are"),
+        more => (format!("VIPs {named} and {} more", more - NAMED), "are"),
     };
-    let mut networks = interface.addresses.iter().filter(is_network).peekable();
-    networks.peek()?;
-    if networks.any(|(own, prefix)| same_network(vip, *own, *prefix)) {
-        return None;
-    }
     Some(
         Finding::warning(
             "host::vip_off_link",
             format!(
-                "VIP {vip} of instance {:?} is in no network of {}",
+                "{vips} of instance {:?} {are} in no network of {}",
                 instance.name, interface.name
             ),
         )
         .help("neighbours ask only for addresses of their own network: others need a route to it"),
     )
+}
+
+/// Whether the VIP is in none of the networks on its interface although there are some of its family.
+fn is_off_link(vip: IpAddr, interface: &InterfaceFacts) -> bool {
+    let is_network = |(own, _): &&(IpAddr, u8)| {
+        own.is_ipv4() == vip.is_ipv4()
+            && !matches!(own, IpAddr::V6(own) if own.is_unicast_link_local())
+    };
+    let mut networks = interface.addresses.iter().filter(is_network).peekable();
+    networks.peek().is_some() && !networks.any(|(own, prefix)| same_network(vip, *own, *prefix))
 }
 
 fn bits(address: IpAddr) -> u128 {
