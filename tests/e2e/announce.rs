@@ -143,7 +143,15 @@ fn solicitations_for_a_vip_reach_the_node_by_their_multicast_group() {
 #[test]
 fn a_host_that_wants_to_use_a_vip_finds_that_it_is_taken() {
     scenario(|lab| {
-        let cluster = Cluster::pair(lab)?;
+        // No announcement may come in between: it would tell the host as well.
+        let quiet = "announce = { repeat = 1, refresh = \"never\" }";
+        let cluster = Cluster::running(
+            lab,
+            2,
+            |_, instance| instance.line("preempt = false").line(quiet),
+            |_, config| config,
+        )?;
+        cluster.assert_served_by(0)?;
         let vip = cluster.vips()[1];
         let client = cluster.client.namespace();
         client.sysctl("ipv6/conf/eth0/accept_dad", "1")?;

@@ -147,6 +147,7 @@ fn a_takeover_shows_in_the_probe_with_both_names() {
         let probe = Probe::start(&client, vip, TICK)?;
         probe.wait_for_answer(Duration::from_secs(2))?;
         let start = clock::now_ns();
+        probe.wait_for_answer(Duration::from_secs(2))?;
         a.unplug()?;
         a.wait_for_carrier(false)?;
         // The address moves the old way: to another host's kernel, which announces it.
@@ -154,10 +155,9 @@ fn a_takeover_shows_in_the_probe_with_both_names() {
         b.run("arping", &["-U", "-c", "1", "-I", "eth0", &vip.to_string()])?;
         probe.wait_for_answer(Duration::from_secs(5))?;
         let report = probe.report(start, clock::now_ns());
-        assert_eq!(
-            (report.before.as_deref(), report.after.as_deref()),
-            (Some("a"), Some("b"))
-        );
+        // Not the longest gap: on a busy machine that may be another one.
+        let names: Vec<&str> = report.changes.iter().map(|(_, name)| &**name).collect();
+        assert_eq!(names, ["a", "b"], "{report}");
         assert!(report.gap_ns >= 1_000_000, "{report}");
         assert_eq!(report.last.as_deref(), Some("b"));
         a.plug()
