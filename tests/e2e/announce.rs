@@ -126,9 +126,11 @@ fn solicitations_for_a_vip_reach_the_node_by_their_multicast_group() {
         let answers: Vec<u8> = frames
             .iter()
             .filter(|frame| frame.destination() == cluster.client.mac())
-            .filter_map(|frame| match read(frame) {
-                Seen::Advertisement { target, flags } if target == vip => Some(flags),
-                _ => None,
+            .filter_map(|frame| {
+                let Seen::Advertisement { target, flags } = read(frame) else {
+                    return None;
+                };
+                (target == vip).then_some(flags)
             })
             .collect();
         assert!(!answers.is_empty());
@@ -224,19 +226,19 @@ fn announced(frame: &Frame, node: &Node) -> Option<IpAddr> {
     if frame.source() != node.mac() {
         return None;
     }
-    match read(frame) {
-        Seen::Arp {
-            request: true,
-            sender,
-            target,
-        } if sender == target && frame.destination() == BROADCAST => Some(sender.into()),
-        Seen::Advertisement { target, flags }
-            if flags & OVERRIDE != 0
-                && flags & SOLICITED == 0
-                && frame.destination() == [0x33, 0x33, 0, 0, 0, 1] =>
-        {
-            Some(target.into())
-        }
-        _ => None,
+    let seen = read(frame);
+    if let Seen::Arp {
+        request: true,
+        sender,
+        target,
+    } = seen
+    {
+        return (sender == target && frame.destination() == BROADCAST).then_some(sender.into());
     }
+    if let Seen::Advertisement { target, flags } = seen {
+        let unsolicited = flags & OVERRIDE != 0 && flags & SOLICITED == 0;
+        let to_all = frame.destination() == [0x33, 0x33, 0, 0, 0, 1];
+        return (unsolicited && to_all).then_some(target.into());
+    }
+    None
 }

@@ -88,7 +88,7 @@ impl Sender {
 
     /// A UDP datagram over IPv4 or IPv6 in a frame to the station `to`.
     pub(crate) fn udp(&self, to: Mac, target: IpAddr, port: u16, hops: u8, data: &[u8]) -> Vec<u8> {
-        let length = u16::try_from(8 + data.len()).expect("a short datagram");
+        let length = sixteen_bits(8 + data.len());
         // The source port says where it comes from in a capture.
         let mut datagram = [4000, port, length, 0].map(u16::to_be_bytes).concat();
         datagram.extend(data);
@@ -134,7 +134,7 @@ fn arp(
 }
 
 fn ipv4(source: Ipv4Addr, target: Ipv4Addr, protocol: u8, ttl: u8, payload: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(20 + payload.len()).expect("a short packet");
+    let length = sixteen_bits(20 + payload.len());
     let mut packet = vec![0x45, 0];
     packet.extend(length.to_be_bytes());
     packet.extend([0, 1, 0, 0, ttl, protocol, 0, 0]);
@@ -155,7 +155,7 @@ fn ipv6(
     payload: &[u8],
     sum_at: usize,
 ) -> Vec<u8> {
-    let length = u16::try_from(payload.len()).expect("a short packet");
+    let length = sixteen_bits(payload.len());
     let mut packet = vec![0x60, 0, 0, 0];
     packet.extend(length.to_be_bytes());
     packet.extend([protocol, hops]);
@@ -170,15 +170,20 @@ fn ipv6(
 
 /// RFC 1071. All parts but the last have an even length.
 fn checksum(parts: &[&[u8]]) -> u16 {
-    let mut sum: u32 = parts
+    let mut sum: usize = parts
         .iter()
         .flat_map(|part| part.chunks(2))
-        .map(|pair| u32::from(pair[0]) << 8 | u32::from(pair.get(1).copied().unwrap_or(0)))
+        .map(|pair| (usize::from(pair[0]) << 8) | usize::from(pair.get(1).copied().unwrap_or(0)))
         .sum();
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
     }
-    !u16::try_from(sum).expect("folded")
+    !sixteen_bits(sum)
+}
+
+#[expect(clippy::expect_used, reason = "tests send short packets")]
+fn sixteen_bits(number: usize) -> u16 {
+    number.try_into().expect("a number of 16 bits")
 }
 
 /// The group that listens for solicitations of an address (RFC 4291 §2.7.1).
@@ -294,6 +299,7 @@ pub(crate) struct Asker {
 
 impl Asker {
     /// Sends all of `frames` each `period`.
+    #[expect(clippy::expect_used, reason = "a test's way to fail")]
     pub(crate) fn start(client: &Client, frames: Vec<Vec<u8>>, period: Duration) -> Result<Self> {
         let socket = FrameSocket::open(client.namespace(), "eth0")?;
         let (stop, rounds) = (

@@ -97,17 +97,21 @@ fn packets_reach_the_backend_unchanged_but_for_a_hop() {
             let seen: Vec<u8> = frames
                 .iter()
                 .filter(|frame| frame.destination() == first.mac())
-                .filter_map(|frame| match read(frame) {
-                    Seen::Packet {
+                .filter_map(|frame| {
+                    let Seen::Packet {
                         source,
                         target,
                         hops,
-                    } if (source, target) == (own, vip) => {
-                        assert_eq!(frame.source(), pool.director.mac());
-                        assert!(frame.bytes.ends_with(b"hello"), "{frame:?}");
-                        Some(hops)
+                    } = read(frame)
+                    else {
+                        return None;
+                    };
+                    if (source, target) != (own, vip) {
+                        return None;
                     }
-                    _ => None,
+                    assert_eq!(frame.source(), pool.director.mac());
+                    assert!(frame.bytes.ends_with(b"hello"), "{frame:?}");
+                    Some(hops)
                 })
                 .collect();
             assert_eq!(seen, [63, 1], "hops left at the backend: {vip}");
