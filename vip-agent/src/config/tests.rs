@@ -453,6 +453,13 @@ fn steering_and_backends() {
 }
 
 #[test]
+fn an_interval_that_forgives_nothing_is_a_warning() {
+    let every = |interval: &str| with("\n\n", &format!("\nadvert_interval = \"{interval}\"\n\n"));
+    warned("tight_interval", &every("1ms"));
+    assert_eq!(load(&every("10ms")).unwrap().warnings, []);
+}
+
+#[test]
 fn recommendations_are_warnings() {
     let vips: Vec<String> = (1..=9).map(|n| format!("10.1.0.{n}")).collect();
     warned(

@@ -5,11 +5,12 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use vip_proto::election::timing::Pace;
 use vip_proto::native::DEFAULT_PORT;
 
 use super::addresses;
 use crate::config::diagnostic::{Finding, Findings};
-use crate::config::duration::Text;
+use crate::config::duration::{Human, Text};
 use crate::config::{Cluster, Key, Transport, key, raw};
 
 /// Checks the table and reads the key files.
@@ -33,16 +34,47 @@ pub(super) fn validate(
         );
     }
     one_family(raw, findings);
+    let pace = Pace {
+        interval: raw.advert_interval.or(Text(Duration::from_millis(100))).0,
+        factor: raw.down_factor.or(3),
+    };
+    tight_interval(raw, pace, findings);
     Some(Cluster {
         address: raw.address.get().copied(),
         transport: transport?,
         port: raw.port.or(DEFAULT_PORT),
-        advert_interval: raw.advert_interval.or(Text(Duration::from_millis(100))).0,
-        down_factor: raw.down_factor.or(3),
+        advert_interval: pace.interval,
+        down_factor: pace.factor,
         startup_delay: raw.startup_delay.or(Text(Duration::ZERO)).0,
         alone_delay: raw.alone_delay.or(Text(ALONE_DELAY)).0,
         keys,
     })
+}
+
+/// A real-time thread is woken this late on a busy virtual machine, now and then.
+const USUAL_LATENESS: Duration = Duration::from_millis(3);
+
+/// Warns if the agent would lose its lease by being late as a busy host makes it.
+fn tight_interval(raw: &raw::Cluster, pace: Pace, findings: &mut Findings) {
+    let slack = pace.lease().saturating_sub(pace.interval);
+    if slack >= USUAL_LATENESS {
+        return;
+    }
+    let message = format!(
+        "adverts every {} with a down factor of {} forgive the agent only {} of being late",
+        Human(pace.interval),
+        pace.factor,
+        Human(slack)
+    );
+    findings.push(
+        Finding::warning("config::tight_interval", message)
+            .at(raw.advert_interval.span(), "short")
+            .help(
+                "on a host that is busy, or a virtual machine, leases will end without a failure: \
+                 raise `down_factor` or the interval, or keep a processor free; \
+                 `timer_late_max_us` in `vip-agent status` tells how late it is",
+            ),
+    );
 }
 
 /// Longer than the kernel takes to make a link that came up work, and the address of a peer that was
