@@ -5,6 +5,7 @@ mod conflict;
 mod election;
 mod failover;
 mod frames;
+mod inputs;
 mod lab_itself;
 mod lab_node;
 mod link;

@@ -304,8 +304,9 @@ impl Driver {
             Err(error) => {
                 self.node.handle_transmit_failure(clock::now());
                 if !std::mem::replace(&mut self.transmit_failing, true) {
+                    let from = self.adverts.address();
                     self.notify(Notice::TransmitFailed {
-                        error: error.to_string(),
+                        error: format!("from {from}: {error}"),
                     });
                 }
             }

@@ -60,7 +60,7 @@ pub(super) async fn start(config: Config, handle: &Handle) -> Result<Running, Ru
     let interfaces = needed_interfaces(&config, &present)?;
     interfaces_are_free(&config, &interfaces)?;
     // What can fail without the data plane is tried before the data plane is touched.
-    let adverts = AdvertSocket::open(&config.cluster, &present)?;
+    let adverts = AdvertSocket::open(&config.cluster, handle).await?;
     clear_loopback(&config, handle).await?;
     let mut dataplane = Dataplane::load(&config)?;
     let adopted = match attach(&mut dataplane, &config, &interfaces) {

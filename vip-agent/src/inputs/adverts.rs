@@ -1,10 +1,18 @@
 //! The UDP socket that adverts come and go by.
 
+mod filter;
+mod source;
+
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
+use nix::sys::socket::{setsockopt, sockopt};
+use rtnetlink::Handle;
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
+use tokio::time::{Instant as TokioInstant, sleep};
+use tracing::info;
 use vip_proto::NodeAddress;
 use vip_proto::native::MAX_DATAGRAM;
 
@@ -15,6 +23,16 @@ use crate::host::interface::{self, Interface};
 /// Internetwork control: what routers mark their own protocols with (RFC 4594 §3.1, RFC 9568's
 /// implementations).
 const CLASS_SELECTOR_6: u32 = 0xc0;
+
+/// How long the start waits for an address that is not there yet: at boot the configuration of the
+/// network may still go on, and duplicate address detection takes one to two seconds.
+const ADDRESS_BOUND: Duration = Duration::from_secs(5);
+/// Time between two tries.
+const TRY_EVERY: Duration = Duration::from_millis(100);
+
+/// Room for adverts that wait, in bytes as the kernel counts them: some 500 of the longest. With the
+/// default a short burst of anything else would push adverts out.
+const RECEIVE_BUFFER: usize = 1 << 20;
 
 /// The advert socket and where adverts go.
 #[derive(Debug)]
@@ -34,12 +52,31 @@ struct Membership {
 }
 
 impl AdvertSocket {
-    /// Opens the socket as the configuration says.
+    /// Opens the socket as the configuration says. Waits a few seconds for an address that is not
+    /// there yet.
     ///
     /// # Errors
     /// [`RunError::Io`] with what could not be done; [`RunError::NoInterface`] if the multicast
     /// interface does not exist.
-    pub fn open(cluster: &Cluster, interfaces: &[Interface]) -> Result<Self, RunError> {
+    pub async fn open(cluster: &Cluster, handle: &Handle) -> Result<Self, RunError> {
+        let deadline = TokioInstant::now() + ADDRESS_BOUND;
+        let mut said = false;
+        loop {
+            let error = match Self::try_open(cluster, &interface::list(handle).await?) {
+                Err(error) if may_pass(&error) => error,
+                result => return result,
+            };
+            if TokioInstant::now() >= deadline {
+                return Err(error);
+            }
+            if !std::mem::replace(&mut said, true) {
+                info!(%error, "waiting up to {} s for the network", ADDRESS_BOUND.as_secs());
+            }
+            sleep(TRY_EVERY).await;
+        }
+    }
+
+    fn try_open(cluster: &Cluster, interfaces: &[Interface]) -> Result<Self, RunError> {
         match &cluster.transport {
             Transport::Unicast { peers } => unicast(cluster, peers),
             Transport::Multicast { group, interface } => {
@@ -65,14 +102,29 @@ impl AdvertSocket {
         let mut failure = None;
         let mut sent = false;
         for destination in &self.destinations {
-            match self.socket.send_to(advert, destination) {
-                Ok(_) => sent = true,
+            match self.send_to(advert, *destination) {
+                Ok(()) => sent = true,
                 Err(error) => failure = Some(error),
             }
         }
         match failure {
             Some(error) if !sent => Err(error),
             _ => Ok(()),
+        }
+    }
+
+    fn send_to(&self, advert: &[u8], destination: SocketAddr) -> io::Result<()> {
+        match &self.membership {
+            // This socket is bound to the address.
+            None => self.socket.send_to(advert, destination).map(|_| ()),
+            // This one must not be: it would not hear the group.
+            Some(membership) => source::send_from(
+                &self.socket,
+                self.address.0,
+                membership.index,
+                advert,
+                destination,
+            ),
         }
     }
 
@@ -98,7 +150,8 @@ impl AdvertSocket {
     }
 
     /// Moves to the multicast interface after it was made anew; any other interface is ignored. Tries
-    /// again at the next call if that fails.
+    /// again at the next call if that fails. The address stays: it is this node's name among its
+    /// peers. While the new interface does not have it, [`Self::send`] fails.
     ///
     /// # Errors
     /// What the kernel answered.
@@ -137,14 +190,26 @@ fn is_passing(error: &io::Error) -> bool {
             | io::ErrorKind::ConnectionRefused
             | io::ErrorKind::HostUnreachable
             | io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::NetworkDown
     )
+}
+
+/// Errors that may be over when the network has been configured.
+fn may_pass(error: &RunError) -> bool {
+    matches!(error, RunError::Io { source, .. } if matches!(
+        source.kind(),
+        io::ErrorKind::AddrNotAvailable
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::NetworkDown
+    ))
 }
 
 fn unicast(cluster: &Cluster, peers: &[IpAddr]) -> Result<AdvertSocket, RunError> {
     let address = match (cluster.address, peers.first()) {
         (Some(address), _) => address,
         (None, Some(peer)) => {
-            source_towards(SocketAddr::new(*peer, cluster.port)).map_err(RunError::io(format!(
+            source::towards(SocketAddr::new(*peer, cluster.port)).map_err(RunError::io(format!(
                 "finding the address this node has towards its peer {peer} ([cluster] address \
                  sets it)"
             )))?
@@ -159,7 +224,7 @@ fn unicast(cluster: &Cluster, peers: &[IpAddr]) -> Result<AdvertSocket, RunError
     };
     let local = SocketAddr::new(address, cluster.port);
     let what = format!("opening the advert socket on {local}");
-    let socket = bound(local).map_err(RunError::io(what))?;
+    let socket = bound(local, peers).map_err(RunError::io(what))?;
     let destinations = peers
         .iter()
         .map(|peer| SocketAddr::new(*peer, cluster.port))
@@ -193,19 +258,17 @@ fn multicast(
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
-    let socket = bound(SocketAddr::new(any, cluster.port)).map_err(RunError::io(what()))?;
+    let socket = bound(SocketAddr::new(any, cluster.port), &[]).map_err(RunError::io(what()))?;
     let options = socket2::SockRef::from(&socket);
     join(&options, group, interface).map_err(RunError::io(what()))?;
     options
         .bind_device(Some(interface.name.as_bytes()))
         .map_err(RunError::io(what()))?;
-    let address = match cluster.address {
-        Some(address) => address,
-        None => multicast_source(group, destination, interface).map_err(RunError::io(format!(
-            "finding the address of {} that adverts come from ([cluster] address sets it)",
+    let address =
+        source::for_group(cluster.address, group, interface).map_err(RunError::io(format!(
+            "finding the address of {} that adverts come from",
             interface.name
-        )))?,
-    };
+        )))?;
     Ok(AdvertSocket {
         socket,
         address: NodeAddress(address),
@@ -224,9 +287,6 @@ fn join(socket: &Socket, group: IpAddr, interface: &Interface) -> io::Result<()>
         IpAddr::V4(group) => {
             let index = InterfaceIndexOrAddress::Index(interface.index);
             socket.join_multicast_v4_n(&group, &index)?;
-            if let Some(address) = first_v4(interface) {
-                socket.set_multicast_if_v4(&address)?;
-            }
             socket.set_multicast_ttl_v4(1)?;
             socket.set_multicast_loop_v4(false)
         }
@@ -252,18 +312,8 @@ fn leave(socket: &Socket, group: IpAddr, index: u32) {
     }
 }
 
-fn first_v4(interface: &Interface) -> Option<Ipv4Addr> {
-    interface
-        .addresses
-        .iter()
-        .find_map(|address| match address {
-            IpAddr::V4(address) => Some(*address),
-            IpAddr::V6(_) => None,
-        })
-}
-
-/// A non-blocking, marked UDP socket on this address.
-fn bound(local: SocketAddr) -> io::Result<UdpSocket> {
+/// A non-blocking, marked UDP socket on this address, for adverts of these peers (none: of anybody).
+fn bound(local: SocketAddr, peers: &[IpAddr]) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(local), Type::DGRAM, Some(Protocol::UDP))?;
     match local {
         SocketAddr::V4(_) => socket.set_tos_v4(CLASS_SELECTOR_6)?,
@@ -275,30 +325,17 @@ fn bound(local: SocketAddr) -> io::Result<UdpSocket> {
     // The highest band of the default queueing discipline that needs no privilege.
     socket.set_priority(6)?;
     socket.set_nonblocking(true)?;
+    make_room(&socket)?;
+    // Before it is bound: nothing that it would drop is in the queue.
+    socket.attach_filter(&filter::program(peers))?;
     socket.bind(&local.into())?;
     Ok(socket.into())
 }
 
-/// The source address the kernel would choose towards `destination`.
-fn source_towards(destination: SocketAddr) -> io::Result<IpAddr> {
-    let any: IpAddr = match destination {
-        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-    };
-    let socket = UdpSocket::bind(SocketAddr::new(any, 0))?;
-    socket.connect(destination)?;
-    Ok(socket.local_addr()?.ip())
-}
-
-fn multicast_source(
-    group: IpAddr,
-    destination: SocketAddr,
-    interface: &Interface,
-) -> io::Result<IpAddr> {
-    match group {
-        IpAddr::V4(_) => first_v4(interface).map(IpAddr::V4).ok_or_else(|| {
-            io::Error::new(io::ErrorKind::AddrNotAvailable, "it has no IPv4 address")
-        }),
-        IpAddr::V6(_) => source_towards(destination),
+/// Enlarges the receive buffer, beyond the system's limit if this process may.
+fn make_room(socket: &Socket) -> io::Result<()> {
+    match setsockopt(socket, sockopt::RcvBufForce, &RECEIVE_BUFFER) {
+        Ok(()) => Ok(()),
+        Err(_) => socket.set_recv_buffer_size(RECEIVE_BUFFER),
     }
 }

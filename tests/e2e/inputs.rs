@@ -1,0 +1,181 @@
+//! What reaches the agent, and what does not: adverts' addresses, lost link changes, floods, the
+//! program taken off its interface, and the control API asked badly.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use anyhow::Result;
+use lab::{Lab, Node, scenario, wait_until};
+
+use crate::link::plug_in_anew;
+use crate::support::{Cluster, PATIENCE, wait_for_log};
+
+/// Long enough for a node that believes nobody to become Active.
+const QUIET: Duration = Duration::from_millis(1500);
+
+#[test]
+fn adverts_by_multicast_come_from_the_configured_address() {
+    // An IPv6 address the kernel would not choose for a link-local group, and a secondary IPv4 one.
+    for group in ["ff02::5112", "239.255.81.12"] {
+        scenario(|lab| {
+            let mut cluster = multicast(lab, group, |number, node| match group {
+                "ff02::5112" => format!("fd00:1::{number}:{node}"),
+                _ => format!("10.255.{number}.{node}"),
+            })?;
+            for node in &mut cluster.nodes {
+                node.start()?;
+            }
+            cluster.settle(0)?;
+            std::thread::sleep(QUIET);
+            assert_eq!(cluster.active(), [0]);
+            for (number, node) in cluster.nodes.iter().enumerate() {
+                let address = own_address(&cluster.nodes[1 - number])?;
+                wait_until_heard(node, address, true)?;
+            }
+            Ok(())
+        });
+    }
+}
+
+#[test]
+fn a_node_waits_for_the_link_local_address_its_adverts_come_from() {
+    scenario(|lab| {
+        let group = "ff02::5112".parse()?;
+        let mut cluster = Cluster::new(
+            lab,
+            2,
+            |_, instance| instance,
+            |_, config| config.multicast(group, "eth0"),
+        )?;
+        cluster.nodes[0].start()?;
+        cluster.settle(0)?;
+        // Duplicate address detection, which the lab else does without, takes a second or two.
+        let host = cluster.nodes[1].host.clone();
+        host.namespace().ip("link set eth0 down")?;
+        host.namespace().sysctl("ipv6/conf/eth0/accept_dad", "1")?;
+        host.namespace().ip("link set eth0 up")?;
+        cluster.nodes[1].start()?;
+        wait_for_log(&host, &["waiting", "duplicate address detection"])?;
+        assert!(
+            own_address(&cluster.nodes[1])?
+                .to_string()
+                .starts_with("fe80:")
+        );
+        for (number, node) in cluster.nodes.iter().enumerate() {
+            wait_until_heard(node, own_address(&cluster.nodes[1 - number])?, true)?;
+        }
+        cluster.settle(0)
+    });
+}
+
+#[test]
+fn a_node_without_an_address_for_its_adverts_does_not_start_and_says_why() {
+    scenario(|lab| {
+        let group = [239, 255, 81, 12].into();
+        let mut cluster = Cluster::new(
+            lab,
+            1,
+            |_, instance| instance,
+            |_, config| config.multicast(group, "eth0"),
+        )?;
+        cluster.nodes[0]
+            .host
+            .namespace()
+            .ip("-4 addr flush dev eth0")?;
+        cluster.nodes[0].launch()?;
+        let status = cluster.nodes[0].wait_for_exit(PATIENCE)?;
+        assert!(!status.success());
+        wait_for_log(
+            &cluster.nodes[0].host,
+            &["error:", "eth0", "no IPv4 address"],
+        )?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_node_keeps_its_address_and_says_that_it_cannot_send_while_it_is_gone() {
+    // By multicast: the interface is made anew with another MAC address, and so another link-local one.
+    scenario(|lab| {
+        let group = "ff02::5112".parse()?;
+        let cluster = Cluster::running(
+            lab,
+            2,
+            |_, instance| instance,
+            |_, config| config.multicast(group, "eth0"),
+        )?;
+        let (node, peer) = (&cluster.nodes[0], &cluster.nodes[1]);
+        let address = own_address(node)?;
+        node.host.namespace().ip("link del eth0")?;
+        peer.wait_for_state("web", "active", PATIENCE)?;
+        plug_in_anew(node, &cluster.lan, [2, 0, 0, 0, 9, 9])?;
+        wait_for_log(
+            &node.host,
+            &["adverts cannot be sent", &address.to_string()],
+        )?;
+        wait_until_heard(peer, address, false)?;
+        node.host
+            .namespace()
+            .ip(&format!("addr add {address}/64 dev eth0 nodad"))?;
+        wait_until_heard(peer, address, true)?;
+        assert_eq!(own_address(node)?, address);
+        cluster.settle(0)
+    });
+    // By unicast: the address is taken away, and comes back.
+    scenario(|lab| {
+        let cluster = Cluster::running(lab, 2, |_, instance| instance, |_, config| config)?;
+        let (node, peer) = (&cluster.nodes[0], &cluster.nodes[1]);
+        let address = own_address(node)?;
+        let namespace = node.host.namespace();
+        namespace.ip(&format!("addr del {address}/24 dev eth0"))?;
+        wait_for_log(
+            &node.host,
+            &["adverts cannot be sent", &address.to_string()],
+        )?;
+        wait_until_heard(peer, address, false)?;
+        namespace.ip(&format!("addr add {address}/24 dev eth0"))?;
+        wait_until_heard(peer, address, true)?;
+        wait_until_heard(node, own_address(peer)?, true)?;
+        cluster.settle(0)
+    });
+}
+
+/// Two nodes that send to a group from addresses of their own, `address(network, node)`.
+fn multicast(lab: &Lab, group: &str, address: impl Fn(u8, usize) -> String) -> Result<Cluster> {
+    let group = group.parse()?;
+    let cluster = Cluster::new(
+        lab,
+        2,
+        |_, instance| instance,
+        |number, config| {
+            config
+                .multicast(group, "eth0")
+                .cluster_line(&format!("address = \"{}\"", address(7, number + 1)))
+        },
+    )?;
+    for (number, node) in cluster.nodes.iter().enumerate() {
+        node.host
+            .add_address(address(7, number + 1).parse()?, "eth0")?;
+    }
+    Ok(cluster)
+}
+
+/// The address a node says its adverts come from.
+fn own_address(node: &Node) -> Result<IpAddr> {
+    let status = node.status()?;
+    Ok(status["address"].as_str().unwrap_or_default().parse()?)
+}
+
+/// Waits until a node hears a peer, or no longer.
+fn wait_until_heard(node: &Node, peer: IpAddr, heard: bool) -> Result<()> {
+    let what = format!("{peer} to be heard ({heard}) by {}", node.host.name());
+    wait_until(&what, PATIENCE, || {
+        let status = node.status().map_err(|error| format!("{error:#}"))?;
+        let peers = status["peers"].as_array().cloned().unwrap_or_default();
+        peers
+            .iter()
+            .any(|one| one["address"] == peer.to_string() && one["alive"] == heard)
+            .then_some(())
+            .ok_or_else(|| status["peers"].to_string())
+    })
+}
