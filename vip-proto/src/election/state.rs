@@ -108,6 +108,23 @@ impl Wait {
             intends: false,
         }
     }
+
+    /// This wait, begun because of what may be a recording: nothing comes sooner by it than by the
+    /// `earlier` one.
+    pub(super) fn on_top_of(self, earlier: Option<Self>) -> Self {
+        let Some(earlier) = earlier else {
+            return self;
+        };
+        let deadline = self.deadline.max(earlier.deadline);
+        Self {
+            deadline,
+            check_at: deadline.max(earlier.check_at),
+            pace: self.pace.slower(earlier.pace),
+            yields: earlier.yields,
+            heir: earlier.heir,
+            ..self
+        }
+    }
 }
 
 /// What the adverts after a hand-over say.

@@ -95,12 +95,14 @@ impl Election {
     }
 
     fn heard(&mut self, heard: &Heard, ctx: &Context<'_>, out: &mut Outbox) {
-        if self.alone_until.take().is_some() {
-            self.wait_afresh(ctx);
-        }
+        self.somebody_is_there(heard, ctx);
         let known = self.epoch;
         if heard.verified {
             self.epoch = known.max(heard.record.epoch);
+            if self.epoch > known {
+                // Somebody has claimed since: whom this node named has had its turn.
+                self.departure = None;
+            }
         }
         match self.state {
             State::Initialize => self.observe(heard, ctx),
@@ -127,7 +129,9 @@ impl Election {
                         .pace
                         .slower(ctx.pace.with_interval(heard.pace.interval));
                     let down = pace.down_interval(self.config.priority);
-                    self.wait = Some(Wait::new(ctx.now, down, pace));
+                    let earlier = self.wait.filter(|_| !heard.verified);
+                    let wait = Wait::new(ctx.now, down, pace);
+                    self.wait = Some(wait.on_top_of(earlier));
                 }
                 self.update_request(ctx, out);
             }

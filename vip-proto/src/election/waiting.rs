@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use super::State;
-use super::input::Context;
+use super::input::{Context, Heard};
 use super::state::{Election, Wait};
 use super::timing::Pace;
 use crate::Instant;
@@ -64,6 +64,16 @@ impl Election {
                 .is_some_and(|active| !ctx.peers.present(active.peer))
         {
             self.unfollow();
+        }
+    }
+
+    /// Ends the doubt whether this node is alone; a recording cannot, as long as it lasts.
+    pub(super) fn somebody_is_there(&mut self, heard: &Heard, ctx: &Context<'_>) {
+        let ends = |until: &mut Instant| heard.verified || ctx.now >= *until;
+        if self.alone_until.take_if(ends).is_some() {
+            let earlier = self.wait.filter(|_| !heard.verified);
+            self.wait_afresh(ctx);
+            self.wait = self.wait.map(|wait| wait.on_top_of(earlier));
         }
     }
 
