@@ -85,7 +85,7 @@ impl fmt::Display for Epoch {
 }
 
 /// A random number a node takes each time its agent starts. It tells a restarted node from its past,
-/// and an advert that echoes it was made after that start: what makes replayed adverts harmless.
+/// and an advert that echoes it was made after that start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Incarnation(pub u64);
 

@@ -1,7 +1,7 @@
 //! The decisions of VIP, without any I/O: `no_std`, no clock, no sockets, no randomness.
 //!
 //! [`Node`] is the whole of one node's control logic: it authenticates and parses adverts, runs one
-//! [election](election) per instance, and says what is to be done. It is driven like this:
+//! [election] per instance, and says what is to be done. It is driven like this:
 //!
 //! 1. call a `handle_*` method with what happened and the time at which it happened;
 //! 2. drain [`Node::poll_action`] until it answers `None`, carrying out each action in order;

@@ -17,7 +17,7 @@ mod view;
 mod tests;
 
 pub(crate) use advert::emit;
-pub use advert::{Advert, DoesNotFit, Flags, Header, InstanceRecord};
+pub use advert::{Advert, DoesNotFit, Echo, Flags, Header, InstanceRecord};
 pub use error::{Field, KeyringError, RejectReason};
 pub use keyring::{Key, Keyring, MAC_LEN, MAX_KEYS, MIN_SECRET};
 pub use replay::{Freshness, Window};
@@ -27,7 +27,7 @@ pub use view::AdvertView;
 pub const MAX_DATAGRAM: usize = 1408;
 /// Most instances one node can have.
 pub const MAX_INSTANCES: usize = 48;
-/// Most incarnations one advert echoes.
+/// Most peers' adverts one advert echoes.
 pub const MAX_ECHOES: usize = 16;
 /// Default UDP port of adverts.
 pub const DEFAULT_PORT: u16 = 8112;
@@ -41,12 +41,14 @@ pub const DOWN_FACTOR_RANGE: RangeInclusive<u8> = 2..=10;
 pub const HEADER_LEN: usize = 48;
 /// Length of one instance record, in bytes.
 pub const RECORD_LEN: usize = 20;
+/// Length of one echo, in bytes.
+pub const ECHO_LEN: usize = 16;
 
 const MAGIC: [u8; 2] = *b"VI";
 const VERSION: u8 = 1;
 const TYPE_ADVERT: u8 = 1;
 
 const _: () = assert!(
-    HEADER_LEN + MAX_INSTANCES * RECORD_LEN + MAX_ECHOES * 8 + MAC_LEN <= MAX_DATAGRAM,
+    HEADER_LEN + MAX_INSTANCES * RECORD_LEN + MAX_ECHOES * ECHO_LEN + MAC_LEN <= MAX_DATAGRAM,
     "the largest advert fits a datagram"
 );

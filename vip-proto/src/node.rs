@@ -7,7 +7,7 @@ use crate::election::input::{Context, Input};
 use crate::election::timing::Pace;
 use crate::election::{Command, Election, InstanceStatus, Refusal, State};
 use crate::native::{
-    self, DOWN_FACTOR_RANGE, Header, INTERVAL_RANGE, Keyring, MAX_DATAGRAM, MAX_ECHOES,
+    self, DOWN_FACTOR_RANGE, Echo, Header, INTERVAL_RANGE, Keyring, MAX_DATAGRAM, MAX_ECHOES,
     MAX_INSTANCES,
 };
 use crate::{Epoch, Incarnation, Instant, NodeAddress, Priority, Vrid};
@@ -227,13 +227,14 @@ impl Node {
 
     /// A datagram arrived on the advert port from this source address.
     pub fn handle_datagram(&mut self, from: NodeAddress, datagram: &[u8], now: Instant) {
-        if !self.wake(now) {
+        if !matches!(self.phase, Phase::Running { .. }) {
             return;
         }
         let from = from.canonical();
         if let Err(reason) = self.receive(from, datagram, now) {
             self.counters.rejected += 1;
-            if self.rejections.is_news(from, reason) {
+            let known = self.peers.knows(from);
+            if self.rejections.is_news(from, known, reason, now) {
                 self.out.report(Report::Rejected { from, reason });
             }
         }
@@ -444,9 +445,13 @@ impl Node {
             .map(|election| decide(election, &ctx, &mut self.out))
     }
 
-    /// The incarnations heard, those heard last first, and how many there are.
-    fn echoes(&self) -> ([(Instant, Incarnation); MAX_ECHOES], usize) {
-        let mut latest = [(Instant::default(), Incarnation(0)); MAX_ECHOES];
+    /// What was heard of whom, those heard last first, and how many there are.
+    fn echoes(&self) -> ([(Instant, Echo); MAX_ECHOES], usize) {
+        let none = Echo {
+            incarnation: Incarnation(0),
+            sequence: 0,
+        };
+        let mut latest = [(Instant::default(), none); MAX_ECHOES];
         let mut count = 0;
         for peer in self.peers.iter() {
             let Some(heard) = peer.heard else { continue };

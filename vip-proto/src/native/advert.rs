@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use super::keyring::{Keyring, MAC_LEN};
 use super::view::AdvertView;
-use super::{HEADER_LEN, MAGIC, RECORD_LEN, TYPE_ADVERT, VERSION};
+use super::{ECHO_LEN, HEADER_LEN, MAGIC, RECORD_LEN, TYPE_ADVERT, VERSION};
 use crate::election::State;
 use crate::{Epoch, Incarnation, NodeAddress, Vrid};
 
@@ -74,6 +74,15 @@ pub struct InstanceRecord {
     pub vips_digest: u32,
 }
 
+/// The last advert heard of a peer: proves to that peer that what echoes it was made afterwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Echo {
+    /// The start of the peer's agent.
+    pub incarnation: Incarnation,
+    /// Greatest sequence number heard of it.
+    pub sequence: u64,
+}
+
 /// A whole advert.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Advert {
@@ -82,7 +91,7 @@ pub struct Advert {
     /// At most [`MAX_INSTANCES`](super::MAX_INSTANCES), each VRID once.
     pub records: Vec<InstanceRecord>,
     /// At most [`MAX_ECHOES`](super::MAX_ECHOES).
-    pub echoes: Vec<Incarnation>,
+    pub echoes: Vec<Echo>,
 }
 
 /// The buffer is too small for the advert, or the advert has more parts than its counts can say.
@@ -104,7 +113,7 @@ impl Advert {
     /// Length of the datagram in bytes.
     #[must_use]
     pub const fn buffer_len(&self) -> usize {
-        HEADER_LEN + self.records.len() * RECORD_LEN + self.echoes.len() * 8 + MAC_LEN
+        HEADER_LEN + self.records.len() * RECORD_LEN + self.echoes.len() * ECHO_LEN + MAC_LEN
     }
 
     /// Writes and signs the datagram; answers its bytes.
@@ -126,7 +135,7 @@ impl Advert {
 pub(crate) fn emit<'b>(
     header: &Header,
     records: impl ExactSizeIterator<Item = InstanceRecord>,
-    echoes: impl ExactSizeIterator<Item = Incarnation>,
+    echoes: impl ExactSizeIterator<Item = Echo>,
     keys: &Keyring,
     buffer: &'b mut [u8],
 ) -> Result<&'b [u8], DoesNotFit> {
@@ -140,7 +149,8 @@ pub(crate) fn emit<'b>(
         write_record(&mut writer, &record)?;
     }
     for echo in echoes {
-        writer.put(&echo.0.to_be_bytes())?;
+        writer.put(&echo.incarnation.0.to_be_bytes())?;
+        writer.put(&echo.sequence.to_be_bytes())?;
     }
     let used = writer.used;
     let (signed, rest) = buffer.split_at_mut_checked(used).ok_or(DoesNotFit)?;

@@ -95,7 +95,7 @@ pub enum RejectReason {
     /// The sequence number was seen before, or is too old to tell.
     #[error("replayed, duplicated or very late advert (old sequence number)")]
     Replayed,
-    /// From an incarnation of the sender that has been superseded.
+    /// From an incarnation of the sender that has been superseded, and without a sign of being new.
     #[error(
         "advert of an earlier start of the sender: replayed, or two agents run with one address"
     )]

@@ -32,6 +32,12 @@ impl Window {
         }
     }
 
+    /// The greatest sequence number seen.
+    #[must_use]
+    pub const fn highest(&self) -> u64 {
+        self.highest
+    }
+
     /// Takes note of `sequence`.
     pub fn accept(&mut self, sequence: u64) -> Freshness {
         if sequence > self.highest {

@@ -35,6 +35,13 @@ fn any_address() -> impl Strategy<Value = NodeAddress> {
     ]
 }
 
+const fn echo((incarnation, sequence): (u64, u64)) -> Echo {
+    Echo {
+        incarnation: Incarnation(incarnation),
+        sequence,
+    }
+}
+
 prop_compose! {
     fn any_record()(
         vrid in 1u8..,
@@ -66,7 +73,7 @@ prop_compose! {
         down_factor in DOWN_FACTOR_RANGE,
         reserved: u32,
         records in prop::collection::vec(any_record(), 0..=MAX_INSTANCES),
-        echoes in prop::collection::vec(any::<u64>(), 0..=MAX_ECHOES),
+        echoes in prop::collection::vec(any::<(u64, u64)>(), 0..=MAX_ECHOES),
     ) -> Advert {
         let mut seen = [false; 256];
         let is_new = |record: &InstanceRecord| !core::mem::replace(&mut seen[usize::from(record.vrid.get())], true);
@@ -81,7 +88,7 @@ prop_compose! {
                 reserved,
             },
             records: records.into_iter().filter(is_new).collect(),
-            echoes: echoes.into_iter().map(Incarnation).collect(),
+            echoes: echoes.into_iter().map(echo).collect(),
         }
     }
 }
@@ -166,14 +173,14 @@ fn sample() -> Advert {
             successor: Some(Incarnation(7)),
             vips_digest: 8,
         }],
-        echoes: vec![Incarnation(10)],
+        echoes: vec![echo((10, 11))],
     }
 }
 
 #[test]
 fn the_bytes_are_those_of_the_table_in_the_documentation() {
     let bytes = emitted(&sample(), &keys(&[(1, 7)]));
-    let expected: [&[u8]; 9] = [
+    let expected: [&[u8]; 10] = [
         &[b'V', b'I', 1, 1, 1, 1, 1, 3],
         &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 192, 0, 2, 1],
         &[1, 2, 3, 4, 5, 6, 7, 8],
@@ -183,6 +190,7 @@ fn the_bytes_are_those_of_the_table_in_the_documentation() {
         &[0, 0, 0, 0, 0, 0, 0, 7],
         &[0, 0, 0, 8],
         &[0, 0, 0, 0, 0, 0, 0, 10],
+        &[0, 0, 0, 0, 0, 0, 0, 11],
     ];
     assert_eq!(bytes[..bytes.len() - MAC_LEN], expected.concat());
 }

@@ -3,17 +3,15 @@
 use core::net::{IpAddr, Ipv6Addr};
 use core::time::Duration;
 
-use super::advert::{Flags, Header, InstanceRecord};
+use super::advert::{Echo, Flags, Header, InstanceRecord};
 use super::error::{Field, RejectReason};
 use super::keyring::{Keyring, MAC_LEN};
 use super::{
-    DOWN_FACTOR_RANGE, HEADER_LEN, INTERVAL_RANGE, MAGIC, MAX_DATAGRAM, MAX_ECHOES, MAX_INSTANCES,
-    RECORD_LEN, TYPE_ADVERT, VERSION,
+    DOWN_FACTOR_RANGE, ECHO_LEN, HEADER_LEN, INTERVAL_RANGE, MAGIC, MAX_DATAGRAM, MAX_ECHOES,
+    MAX_INSTANCES, RECORD_LEN, TYPE_ADVERT, VERSION,
 };
 use crate::election::State;
 use crate::{Epoch, Incarnation, NodeAddress, Vrid};
-
-const ECHO_LEN: usize = 8;
 
 /// A well-formed advert that has **not** been authenticated yet: see [`Self::verify`].
 #[derive(Debug, Clone, Copy)]
@@ -79,11 +77,10 @@ impl<'a> AdvertView<'a> {
             .filter_map(|bytes| read_record(bytes).ok())
     }
 
-    /// The incarnations the sender has heard.
-    pub fn echoes(&self) -> impl Iterator<Item = Incarnation> + use<'a> {
-        self.echoes
-            .iter()
-            .map(|bytes| Incarnation(u64::from_be_bytes(*bytes)))
+    /// What the sender has heard.
+    pub fn echoes(&self) -> impl Iterator<Item = Echo> + use<'a> {
+        // Two fields of eight bytes are all there is to each.
+        self.echoes.iter().filter_map(|bytes| read_echo(bytes).ok())
     }
 }
 
@@ -153,6 +150,14 @@ fn read_record(bytes: &[u8; RECORD_LEN]) -> Result<InstanceRecord, RejectReason>
         epoch,
         successor: (successor != 0).then_some(Incarnation(successor)),
         vips_digest,
+    })
+}
+
+fn read_echo(bytes: &[u8; ECHO_LEN]) -> Result<Echo, RejectReason> {
+    let mut cursor = Cursor(bytes);
+    Ok(Echo {
+        incarnation: Incarnation(u64::from_be_bytes(cursor.take()?)),
+        sequence: u64::from_be_bytes(cursor.take()?),
     })
 }
 

@@ -85,7 +85,8 @@ pub enum Report {
         /// Which peer.
         peer: NodeAddress,
     },
-    /// A datagram was not accepted. Reported once per sender and reason, counted always.
+    /// A datagram was not accepted. Reported at most every ten minutes per sender and kind of
+    /// reason, counted always.
     Rejected {
         /// Source address of the datagram.
         from: NodeAddress,

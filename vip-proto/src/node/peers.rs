@@ -41,10 +41,10 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    fn new(address: NodeAddress, pace: Pace, instances: usize) -> Self {
+    fn new(address: NodeAddress, pace: Pace, instances: usize, floor: u64) -> Self {
         Self {
             address,
-            sessions: Sessions::default(),
+            sessions: Sessions::above(floor),
             pace,
             heard: None,
             confirmed: None,
@@ -100,6 +100,8 @@ pub(crate) struct PeerTable {
     closed: bool,
     pace: Pace,
     instances: usize,
+    /// The last advert this node had sent when a peer was last forgotten, with its sessions.
+    forgot_at: u64,
 }
 
 /// Why a sender has no place in the table.
@@ -124,19 +126,25 @@ impl PeerTable {
         addresses.retain(|address| *address != own);
         let peers = addresses
             .into_iter()
-            .map(|address| Peer::new(address, pace, instances))
+            .map(|address| Peer::new(address, pace, instances, 0))
             .collect();
         Self {
             peers,
             closed: !configured.is_empty(),
             pace,
             instances,
+            forgot_at: 0,
         }
+    }
+
+    /// Whether this sender is configured or has sent authentic adverts.
+    pub(crate) fn knows(&self, address: NodeAddress) -> bool {
+        self.position(address).is_ok()
     }
 
     /// Whether adverts of this sender may be accepted at all: asked before the signature is checked.
     pub(crate) fn admits(&self, address: NodeAddress) -> Result<(), NoPlace> {
-        if self.position(address).is_ok() {
+        if self.knows(address) {
             return Ok(());
         }
         if self.closed {
@@ -148,18 +156,27 @@ impl PeerTable {
         Ok(())
     }
 
-    /// The peer of this address; made, or put in the place of one that is gone, if need be.
-    pub(crate) fn entry(&mut self, address: NodeAddress) -> Option<&mut Peer> {
+    /// The peer of this address, if it is known.
+    pub(crate) fn get_mut(&mut self, address: NodeAddress) -> Option<&mut Peer> {
+        let index = self.position(address).ok()?;
+        self.peers.get_mut(index)
+    }
+
+    /// The peer of this address; made, or put in the place of one that is gone, if need be. `sent`:
+    /// sequence number of the last advert this node has sent.
+    pub(crate) fn entry(&mut self, address: NodeAddress, sent: u64) -> Option<&mut Peer> {
         let index = match self.position(address) {
             Ok(index) => index,
             Err(_) => {
                 if self.peers.len() >= MAX_PEERS {
                     let gone = self.peers.iter().position(|peer| !peer.present)?;
                     self.peers.remove(gone);
+                    // What has been forgotten might come back as a recording.
+                    self.forgot_at = sent;
                 }
                 let index = self.position(address).unwrap_or_else(|index| index);
-                self.peers
-                    .insert(index, Peer::new(address, self.pace, self.instances));
+                let peer = Peer::new(address, self.pace, self.instances, self.forgot_at);
+                self.peers.insert(index, peer);
                 index
             }
         };

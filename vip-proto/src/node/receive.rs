@@ -10,33 +10,33 @@ use crate::native::{AdvertView, Flags, Header, InstanceRecord, RejectReason};
 use crate::{Instant, NodeAddress, Vrid};
 
 impl Node {
-    /// Cheap checks first, the signature next, and only then anything that changes state.
+    /// Nothing is changed, and nothing decided, by what is not authentic.
     pub(super) fn receive(
         &mut self,
         from: NodeAddress,
         datagram: &[u8],
         now: Instant,
     ) -> Result<(), RejectReason> {
-        let view = AdvertView::new_checked(datagram)?;
+        let view = self.authenticate(from, datagram)?;
         let header = view.header();
-        if header.sender != from {
-            return Err(RejectReason::SenderMismatch);
-        }
-        if from == self.address || header.incarnation == self.incarnation {
-            return Err(RejectReason::OwnPacket);
-        }
-        self.peers.admits(from).map_err(|no_place| match no_place {
-            NoPlace::Unknown => RejectReason::UnknownPeer,
-            NoPlace::Full => RejectReason::TooManyPeers,
-        })?;
-        view.verify(&self.keys)?;
-        let echoed = view.echoes().any(|echo| echo == self.incarnation);
-        let peer = self.peers.entry(from).ok_or(RejectReason::TooManyPeers)?;
-        let standing = peer
+        let echoed = view
+            .echoes()
+            .filter(|echo| echo.incarnation == self.incarnation)
+            .map(|echo| echo.sequence)
+            .max();
+        let sent = self.sequence;
+        let standing = self
+            .peers
+            .entry(from, sent)
+            .ok_or(RejectReason::TooManyPeers)?
             .sessions
-            .judge(header.incarnation, header.sequence, echoed)?;
-        peer.adverts += 1;
+            .judge(header.incarnation, header.sequence, echoed, sent)?;
+        // Whatever it says: a lease that is over is given up first.
+        self.wake(now);
         self.counters.adverts_received += 1;
+        if let Some(peer) = self.peers.get_mut(from) {
+            peer.adverts += 1;
+        }
         match standing {
             Standing::Overtaken => {}
             Standing::Unverified => self.take_unverified(&view, now),
@@ -50,12 +50,34 @@ impl Node {
         Ok(())
     }
 
+    /// The cheap checks first, so that most of what is sent to the port by others costs no hashing.
+    fn authenticate<'d>(
+        &self,
+        from: NodeAddress,
+        datagram: &'d [u8],
+    ) -> Result<AdvertView<'d>, RejectReason> {
+        let view = AdvertView::new_checked(datagram)?;
+        let header = view.header();
+        if header.sender != from {
+            return Err(RejectReason::SenderMismatch);
+        }
+        if from == self.address || header.incarnation == self.incarnation {
+            return Err(RejectReason::OwnPacket);
+        }
+        self.peers.admits(from).map_err(|no_place| match no_place {
+            NoPlace::Unknown => RejectReason::UnknownPeer,
+            NoPlace::Full => RejectReason::TooManyPeers,
+        })?;
+        view.verify(&self.keys)?;
+        Ok(view)
+    }
+
     fn take_verified(&mut self, view: &AdvertView<'_>, now: Instant) {
         let header = view.header();
-        let Some(peer) = self.peers.entry(header.sender) else {
+        let Some(peer) = self.peers.get_mut(header.sender) else {
             return;
         };
-        peer.note(header, now);
+        peer.note(header, pace_of(header), now);
         peer.confirmed = Some(now);
         if !core::mem::replace(&mut peer.alive, true) {
             self.out.report(Report::PeerUp {
@@ -63,17 +85,18 @@ impl Node {
             });
         }
         let changed = self.take_records(view, true);
-        self.feed_records(view, true, now);
+        self.feed_records(view, true, pace_of(header), now);
         if changed {
             self.feed_all(Input::CandidatesChanged, now);
         }
     }
 
-    /// All an unverified advert can do is make this node wait: somebody may be Active there.
+    /// All an unverified advert can do is make this node wait: somebody may be Active there. Its pace
+    /// counts only where it is slower.
     fn take_unverified(&mut self, view: &AdvertView<'_>, now: Instant) {
         let header = view.header();
         let interval = self.pace.interval;
-        let Some(peer) = self.peers.entry(header.sender) else {
+        let Some(peer) = self.peers.get_mut(header.sender) else {
             return;
         };
         peer.heard = Some(now);
@@ -84,17 +107,23 @@ impl Node {
             self.out.transmit();
         }
         // What a live verified session said is not overwritten by what may be a recording.
+        let pace = pace_of(header).slower(self.pace);
         if !peer.alive {
-            peer.note(header, now);
+            let pace = if peer.present {
+                pace.slower(peer.pace)
+            } else {
+                pace
+            };
+            peer.note(header, pace, now);
             self.take_records(view, false);
         }
-        self.feed_records(view, false, now);
+        self.feed_records(view, false, pace, now);
     }
 
     /// Stores what the peer says; whether others have to wait less for it now.
     fn take_records(&mut self, view: &AdvertView<'_>, verified: bool) -> bool {
         let header = view.header();
-        let Some(peer) = self.peers.entry(header.sender) else {
+        let Some(peer) = self.peers.get_mut(header.sender) else {
             return false;
         };
         peer.verified = verified;
@@ -128,9 +157,8 @@ impl Node {
         changed
     }
 
-    fn feed_records(&mut self, view: &AdvertView<'_>, verified: bool, now: Instant) {
+    fn feed_records(&mut self, view: &AdvertView<'_>, verified: bool, pace: Pace, now: Instant) {
         let header = view.header();
-        let pace = pace_of(header);
         for record in view.records() {
             let (peer, incarnation) = (header.sender, header.incarnation);
             let heard = Heard {
@@ -146,11 +174,11 @@ impl Node {
 }
 
 impl Peer {
-    fn note(&mut self, header: &Header, now: Instant) {
+    fn note(&mut self, header: &Header, pace: Pace, now: Instant) {
         self.heard = Some(now);
         self.present = true;
         self.spoke_as = header.incarnation;
-        self.pace = pace_of(header);
+        self.pace = pace;
     }
 }
 

@@ -1,9 +1,15 @@
 //! Which adverts of a peer are fresh: sessions by incarnation, without clocks.
+//!
+//! Every advert of this node is a challenge: nobody can echo its sequence number before it was sent.
+//! A session is opened only by an advert that echoes one of this node's sent after the peer's
+//! session before was opened. So whatever was recorded before that opens nothing, however many times
+//! the peer has started since, and nothing has to be remembered but one number.
 
 use crate::Incarnation;
-use crate::native::{Freshness, RejectReason, Window};
+use crate::native::{Echo, Freshness, RejectReason, Window};
 
-/// How many superseded incarnations of a peer are remembered.
+/// How many superseded incarnations of a peer are known as such. Nothing depends on it: an older one
+/// is answered like a stranger instead of being rejected.
 const RETIRED: usize = 8;
 
 /// One start of the peer's agent and which of its adverts have been seen.
@@ -18,7 +24,7 @@ struct Session {
 pub(crate) enum Standing {
     /// In the verified session, newer than all before.
     Verified,
-    /// It opens a new verified session: it was made after this node's start.
+    /// It opens a new verified session: it was made after the one before was opened.
     Opened,
     /// In the verified session, but overtaken by a newer one: says nothing any more.
     Overtaken,
@@ -31,21 +37,31 @@ pub(crate) enum Standing {
 pub(crate) struct Sessions {
     verified: Option<Session>,
     candidate: Option<Session>,
+    /// The last advert this node had sent when `verified` was opened: only the echo of a later one
+    /// opens another.
+    floor: u64,
     retired: [Option<Incarnation>; RETIRED],
     next_retired: usize,
 }
 
 impl Sessions {
-    /// Judges an authentic advert; `echoed`: it names this node's current incarnation.
+    /// No session yet; only the echo of an advert sent after `floor` opens one.
+    pub(crate) fn above(floor: u64) -> Self {
+        Self {
+            floor,
+            ..Self::default()
+        }
+    }
+
+    /// Judges an authentic advert. `echoed`: the sequence number of this node's present incarnation
+    /// it names, if any; `sent`: the last one this node has used.
     pub(crate) fn judge(
         &mut self,
         incarnation: Incarnation,
         sequence: u64,
-        echoed: bool,
+        echoed: Option<u64>,
+        sent: u64,
     ) -> Result<Standing, RejectReason> {
-        if self.retired.contains(&Some(incarnation)) {
-            return Err(RejectReason::StaleSession);
-        }
         if let Some(session) = self
             .verified
             .as_mut()
@@ -57,23 +73,37 @@ impl Sessions {
                 Freshness::Replayed => Err(RejectReason::Replayed),
             };
         }
+        let fresh = echoed.is_some_and(|echoed| self.floor < echoed && echoed <= sent);
+        if !fresh && self.retired.contains(&Some(incarnation)) {
+            return Err(RejectReason::StaleSession);
+        }
         self.judge_candidate(incarnation, sequence)?;
-        if !echoed {
+        if !fresh {
             return Ok(Standing::Unverified);
         }
         let opened = self.candidate.take();
         if let Some(old) = core::mem::replace(&mut self.verified, opened) {
-            self.retire(old.incarnation);
+            self.retire(old.incarnation, incarnation);
         }
+        self.floor = sent;
         Ok(Standing::Opened)
     }
 
     /// What to echo: the candidate first, it is the one that waits for it.
-    pub(crate) fn echoes(&self) -> impl Iterator<Item = Incarnation> {
+    pub(crate) fn echoes(&self) -> impl Iterator<Item = Echo> {
         [self.candidate, self.verified]
             .into_iter()
             .flatten()
-            .map(|session| session.incarnation)
+            .map(|session| Echo {
+                incarnation: session.incarnation,
+                sequence: session.window.highest(),
+            })
+    }
+
+    /// The peer's start that is believed.
+    #[cfg(test)]
+    pub(crate) fn verified(&self) -> Option<Incarnation> {
+        self.verified.map(|session| session.incarnation)
     }
 
     fn judge_candidate(
@@ -101,9 +131,14 @@ impl Sessions {
         }
     }
 
-    fn retire(&mut self, incarnation: Incarnation) {
+    /// `old` was superseded by `new`, which is not superseded (any more, if two agents run with one
+    /// address).
+    fn retire(&mut self, old: Incarnation, new: Incarnation) {
+        for slot in &mut self.retired {
+            slot.take_if(|retired| *retired == new);
+        }
         if let Some(slot) = self.retired.get_mut(self.next_retired) {
-            *slot = Some(incarnation);
+            *slot = Some(old);
         }
         self.next_retired = (self.next_retired + 1) % RETIRED;
     }

@@ -7,6 +7,8 @@ use core::net::{IpAddr, Ipv4Addr};
 use super::*;
 use crate::native::{Key, RejectReason};
 
+mod replay;
+
 const VRID: Vrid = match Vrid::new(1) {
     Some(vrid) => vrid,
     None => panic!("1 is a VRID"),

@@ -9,13 +9,16 @@
     reason = "a test program: it fails by panicking and prints its trace"
 )]
 
+mod attacker;
+mod faults;
 mod rng;
 mod world;
 
+use faults::{Fault, Setup};
 use rng::Rng;
 use vip_proto::election::State;
 use vip_proto::node::LinkState;
-use world::{Fault, INTERVAL, Setup, World};
+use world::{INTERVAL, World};
 
 /// Which faults a schedule is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,9 +27,13 @@ enum Kind {
     Faults,
     /// The same with cut links.
     Partitions,
+    /// As `Faults`, with more restarts, and somebody replays what was sent.
+    Replays,
+    /// As `Partitions`, and somebody replays what was sent.
+    ReplaysInPartitions,
 }
 
-fn setup(rng: &mut Rng) -> Setup {
+fn setup(rng: &mut Rng, kind: Kind) -> Setup {
     let count = 2 + rng.below(2);
     let down_factor = *rng.pick(&[2, 3, 3, 3, 4]);
     let priorities = (0..count)
@@ -48,6 +55,10 @@ fn setup(rng: &mut Rng) -> Setup {
         } else {
             INTERVAL / 50
         },
+        replays: match kind {
+            Kind::Faults | Kind::Partitions => 0,
+            Kind::Replays | Kind::ReplaysInPartitions => 60,
+        },
     }
 }
 
@@ -61,7 +72,11 @@ fn fault(rng: &mut Rng, count: u64, kind: Kind) -> Fault {
         LinkState::Down,
         LinkState::Gone,
     ]);
-    match rng.below(if kind == Kind::Partitions { 14 } else { 11 }) {
+    let kinds = match kind {
+        Kind::Faults | Kind::Replays => 11,
+        Kind::Partitions | Kind::ReplaysInPartitions => 14,
+    };
+    match rng.below(kinds) {
         0 => Fault::Kill(node),
         1 => Fault::Crash(node),
         2 | 3 => Fault::Start(node),
@@ -82,13 +97,26 @@ fn fault(rng: &mut Rng, count: u64, kind: Kind) -> Fault {
 /// One schedule: disturbances, then calm, then the question who is Active.
 fn run(seed: u64, kind: Kind, trace: bool) -> World {
     let mut rng = Rng::new(seed);
-    let setup = setup(&mut rng);
+    let setup = setup(&mut rng, kind);
     let mut world = World::new(setup, seed, trace);
     for node in 0..world.count() {
         world.inject(Fault::Start(node));
         world.run_for(INTERVAL / 10 * u32::try_from(rng.below(30)).unwrap());
     }
     for _ in 0..4 + rng.below(8) {
+        if kind == Kind::Replays {
+            let node = usize::try_from(rng.below(world.count() as u64)).unwrap();
+            // A start takes longer than an advert is under way, and than the lease that is left of a
+            // claim nobody may have heard of.
+            let (end, start) = if rng.chance(70) {
+                (Fault::Crash(node), INTERVAL / 8)
+            } else {
+                (Fault::Kill(node), INTERVAL * 3)
+            };
+            world.inject(end);
+            world.run_for(start);
+            world.inject(Fault::Start(node));
+        }
         let pause = if rng.chance(30) {
             rng.below(20)
         } else {
@@ -159,4 +187,13 @@ fn after_a_partition_heals_exactly_one_node_is_active() {
         trace || split_brains > 0,
         "the schedules bring two Active nodes together"
     );
+}
+
+#[test]
+fn whoever_replays_recorded_adverts_moves_nothing() {
+    let (seeds, trace) = seeds(1000);
+    for seed in seeds {
+        run(seed, Kind::Replays, trace);
+        run(seed, Kind::ReplaysInPartitions, trace);
+    }
 }

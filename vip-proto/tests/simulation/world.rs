@@ -10,6 +10,8 @@ use vip_proto::native::{Key, Keyring, MAX_DATAGRAM, RejectReason};
 use vip_proto::node::{InstanceConfig, LinkState, NodeConfig, Report};
 use vip_proto::{Action, Epoch, Incarnation, Instant, Node, NodeAddress, Priority, Vrid};
 
+use crate::attacker::{Attacker, Replay};
+use crate::faults::{Fault, Setup};
 use crate::rng::Rng;
 
 /// Advert interval of all nodes; the unit in which everything else is thought of.
@@ -19,40 +21,6 @@ pub(crate) const INTERVAL: Duration = Duration::from_millis(100);
 const SETTLING: Duration = Duration::from_millis(500);
 
 pub(crate) const VRID: Vrid = Vrid::new(1).unwrap();
-
-/// What a cluster is made of.
-#[derive(Debug, Clone)]
-pub(crate) struct Setup {
-    pub(crate) priorities: Vec<u8>,
-    pub(crate) preempt: bool,
-    pub(crate) preempt_delay: Duration,
-    pub(crate) down_factor: u8,
-    /// Of 100 adverts, how many are lost (never two in a row on a link).
-    pub(crate) loss: u64,
-    /// Longest delay of a datagram.
-    pub(crate) delay: Duration,
-}
-
-/// What can go wrong, or be ordered.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Fault {
-    /// The agent dies; its lease stays in the data plane.
-    Kill(usize),
-    /// The host dies, and its lease with it.
-    Crash(usize),
-    /// The agent starts (again), with a new incarnation.
-    Start(usize),
-    /// The agent is stopped for this long; datagrams wait in its socket meanwhile.
-    Freeze(usize, Duration),
-    /// Nothing gets from the one to the other.
-    Cut(usize, usize),
-    /// All links work again.
-    Heal,
-    Switchover(usize, Option<usize>),
-    Link(usize, LinkState),
-    DataplaneFailure(usize),
-    Shutdown(usize),
-}
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
@@ -99,6 +67,7 @@ pub(crate) struct World {
     pub(crate) last_transition: Instant,
     pub(crate) claims: u64,
     pub(crate) split_brains: u64,
+    attacker: Attacker,
     seed: u64,
     trace: bool,
 }
@@ -120,6 +89,7 @@ impl World {
             last_transition: Instant::default(),
             claims: 0,
             split_brains: 0,
+            attacker: Attacker::new(seed),
             seed,
             trace,
         }
@@ -205,6 +175,7 @@ impl World {
 
     /// Everything runs, nothing is cut or frozen any more.
     pub(crate) fn calm(&mut self) {
+        self.setup.replays = 0;
         self.inject(Fault::Heal);
         for node in 0..self.count() {
             if self.hosts[node].frozen {
@@ -387,6 +358,7 @@ impl World {
             );
         }
         self.note(|| format!("node {node} says {says:?}, flags {}", datagram[51]));
+        self.attack(node, &datagram);
         for to in (0..self.count()).filter(|to| *to != node) {
             let lost = !self.lost_last[node][to] && self.rng.chance(self.setup.loss);
             self.lost_last[node][to] = lost;
@@ -406,6 +378,22 @@ impl World {
                     },
                 );
             }
+        }
+    }
+
+    fn attack(&mut self, node: usize, datagram: &[u8]) {
+        let hosts = self.count();
+        let attacks = self
+            .attacker
+            .hears(node, datagram, self.setup.replays, hosts);
+        for Replay {
+            from,
+            to,
+            datagram,
+            after,
+        } in attacks
+        {
+            self.schedule(self.now + after, Event::Deliver { from, to, datagram });
         }
     }
 
