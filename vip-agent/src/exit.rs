@@ -10,17 +10,17 @@ pub enum ExitCode {
     Failure = 1,
     /// The command line could not be understood (clap's own code).
     Usage = 2,
-    /// The configuration is wrong.
+    /// The configuration is wrong, by itself or for this host: it does not get better by waiting.
     Config = 3,
     /// A privilege is missing.
     Privilege = 4,
-    /// A configured interface does not exist.
+    /// A configured interface or address does not exist on this host, or not yet: start again later.
     NoInterface = 5,
     /// The kernel lacks something the data plane needs.
     Kernel = 6,
     /// Another XDP program is attached to the interface.
     XdpBusy = 7,
-    /// Another `vip-agent` runs with this runtime directory or on this interface.
+    /// Another `vip-agent` runs with this runtime or pin directory, or on this interface.
     AlreadyRunning = 8,
     /// There is no BPF file system where the data plane is to be pinned.
     NoBpffs = 9,

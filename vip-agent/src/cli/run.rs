@@ -80,9 +80,10 @@ fn check_host(config: &config::Config) -> Result<(), Failure> {
     if errors.is_empty() {
         return Ok(());
     }
+    // What is missing may still come (at boot the network often does): worth another start.
     let code = if errors
         .iter()
-        .any(|finding| finding.code == host::NO_SUCH_INTERFACE)
+        .all(|finding| [host::NO_SUCH_INTERFACE, host::NO_SUCH_ADDRESS].contains(&finding.code))
     {
         ExitCode::NoInterface
     } else {

@@ -12,6 +12,9 @@ pub use facts::interface_facts;
 /// Code of the finding that a configured interface does not exist.
 pub const NO_SUCH_INTERFACE: &str = "host::no_such_interface";
 
+/// Code of the finding that this host does not have the address of `cluster.address`.
+pub const NO_SUCH_ADDRESS: &str = "host::no_such_address";
+
 /// An interface of a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InterfaceFacts {
@@ -60,7 +63,7 @@ pub fn host_findings(config: &Config, facts: &[InterfaceFacts]) -> Vec<Finding> 
     {
         findings.push(
             Finding::error(
-                "host::no_such_address",
+                NO_SUCH_ADDRESS,
                 format!("this host does not have the address {address} (`cluster.address`)"),
             )
             .help("give an address of this host, or leave `address` out"),
