@@ -14,20 +14,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rtnetlink::Handle;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::task::JoinError;
+use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
 use self::shared::Shared;
-use self::start::{Election, Running};
+use self::start::{Election, Progress, Running};
 use crate::clock;
 use crate::config::{Config, OnExit, Steering};
 use crate::control::server;
 use crate::dataplane::events::Conflict;
 use crate::driver::{Notice, SHUTDOWN_BOUND};
 use crate::error::RunError;
-use crate::host::interface::Interface;
-use crate::host::{membership, preflight, provision};
+use crate::host::interface::{self, Interface};
+use crate::host::{lock, membership, preflight, provision};
 use crate::inputs::request::Request;
 
 /// Runs the agent until SIGTERM or SIGINT.
@@ -38,7 +40,8 @@ pub fn run(config: Config) -> Result<(), RunError> {
     preflight::privileges()?;
     preflight::kernel()?;
     preflight::bpffs(&config.node.pin_dir)?;
-    let _lock = preflight::lock(&config.node.runtime_dir)?;
+    let _runtime_dir = lock::runtime_dir(&config.node.runtime_dir)?;
+    let _pin_dir = lock::pin_dir(&config.node.pin_dir)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -47,20 +50,66 @@ pub fn run(config: Config) -> Result<(), RunError> {
 }
 
 async fn daemon(config: Config) -> Result<(), RunError> {
+    // Before anything is changed: a signal then must not leave it half-done.
+    let mut signals = Signals::listen()?;
     let (connection, handle, _) =
         rtnetlink::new_connection().map_err(RunError::io("opening a netlink socket"))?;
     tokio::spawn(connection);
-    let mut running = start::start(config, &handle).await?;
-    let result = serve(&mut running, &handle).await;
+    let mut progress = Progress::default();
+    let started = tokio::select! {
+        result = start::start(config, &handle, &mut progress) => result.map(Some),
+        () = signals.stop() => Ok(None),
+    };
+    let mut running = match started {
+        Ok(Some(unfinished)) => unfinished.with(progress),
+        Ok(None) => {
+            info!("stopped while starting");
+            progress.undo(&handle).await;
+            return Ok(());
+        }
+        Err(error) => {
+            progress.undo(&handle).await;
+            return Err(error);
+        }
+    };
+    let result = serve(&mut running, &handle, &mut signals).await;
     let stopped = stop(running, &handle).await;
     result.and(stopped)
 }
 
+/// The signals that stop the agent.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self, RunError> {
+        let what = "listening for signals";
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).map_err(RunError::io(what))?,
+            interrupt: signal(SignalKind::interrupt()).map_err(RunError::io(what))?,
+        })
+    }
+
+    /// Waits until one comes.
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Time between looks at what may need another try.
+const TICK: Duration = Duration::from_secs(1);
+
 /// Serves until a signal comes or the election thread ends.
-async fn serve(running: &mut Running, handle: &Handle) -> Result<(), RunError> {
-    let what = "listening for signals";
-    let mut terminate = signal(SignalKind::terminate()).map_err(RunError::io(what))?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::io(what))?;
+async fn serve(
+    running: &mut Running,
+    handle: &Handle,
+    signals: &mut Signals,
+) -> Result<(), RunError> {
     let socket = running.shared.config.node.runtime_dir.join("control.sock");
     let listener = server::listen(&socket).map_err(RunError::io(format!(
         "opening the control socket {}",
@@ -69,10 +118,12 @@ async fn serve(running: &mut Running, handle: &Handle) -> Result<(), RunError> {
     let mut control = tokio::spawn(server::serve(listener, Arc::clone(&running.shared)));
     info!(node = running.shared.config.node.name, control = %socket.display(), "ready");
     let mut conflicts = report::ConflictLog::default();
+    let mut conflicts_are_read = true;
+    let mut tick = interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let result = loop {
         tokio::select! {
-            _ = terminate.recv() => break Ok(()),
-            _ = interrupt.recv() => break Ok(()),
+            () = signals.stop() => break Ok(()),
             result = &mut control => break Err(control_ended(result)),
             notice = running.notices.recv() => match notice {
                 Some(notice) => handle_notice(running, handle, notice).await,
@@ -80,7 +131,15 @@ async fn serve(running: &mut Running, handle: &Handle) -> Result<(), RunError> {
                     "its thread has ended",
                 ))),
             },
-            Some(conflict) = running.conflicts.recv() => conflicts.note(&conflict, clock::now()),
+            conflict = running.conflicts.recv(), if conflicts_are_read => match conflict {
+                Some(conflict) => conflicts.note(&conflict, clock::now()),
+                None => {
+                    error!("conflicts are no longer reported: the reader of events has ended");
+                    conflicts_are_read = false;
+                }
+            },
+            Some(result) = running.addresses.join_next() => addresses_ended(result),
+            _ = tick.tick() => look_after(running, handle).await,
         }
     };
     control.abort();
@@ -90,7 +149,27 @@ async fn serve(running: &mut Running, handle: &Handle) -> Result<(), RunError> {
     result
 }
 
-fn control_ended(result: Result<io::Result<()>, tokio::task::JoinError>) -> RunError {
+fn addresses_ended(result: Result<Result<(), RunError>, JoinError>) {
+    let error: &dyn std::fmt::Display = match &result {
+        Ok(Ok(())) => &"it ended",
+        Ok(Err(error)) => error,
+        Err(error) => error,
+    };
+    error!(%error, "the VIPs on lo are not looked after: trying again");
+}
+
+/// Tries again what has failed, and puts right what others have changed.
+async fn look_after(running: &mut Running, handle: &Handle) {
+    running.settings.enforce();
+    if running.addresses.is_empty() {
+        let config = &running.shared.config;
+        let provisioned = provisioned_vips(config);
+        running.addresses = start::watch_addresses(config, &provisioned);
+    }
+    attach_waiting(running, handle).await;
+}
+
+fn control_ended(result: Result<io::Result<()>, JoinError>) -> RunError {
     let source = match result {
         Ok(Ok(())) => io::Error::other("it ended"),
         Ok(Err(error)) => error,
@@ -117,13 +196,42 @@ async fn handle_notice(running: &mut Running, handle: &Handle, notice: Notice) {
                 .interfaces
                 .insert(name.clone(), None);
             running.memberships.remove(&name);
+            if let Some(dataplane) = running.shared.changing().dataplane.as_mut() {
+                dataplane.forget(&name);
+            }
+            running.waiting.entry(name).or_default();
         }
         Notice::InterfaceChanged(interface) => interface_changed(running, interface),
         Notice::InterfaceAppeared(interface) => {
-            let name = interface.name.clone();
-            if let Err(error) = interface_appeared(running, handle, interface).await {
-                error!(interface = name, %error, "interface is back but cannot be used");
+            running.waiting.entry(interface.name).or_default();
+            attach_waiting(running, handle).await;
+        }
+    }
+}
+
+/// Tries to put the interfaces that are waited for to use, as far as they are there.
+async fn attach_waiting(running: &mut Running, handle: &Handle) {
+    if running.waiting.is_empty() {
+        return;
+    }
+    let present = match interface::list(handle).await {
+        Ok(present) => present,
+        Err(error) => return warn!(%error, "looking for interfaces that have come back"),
+    };
+    for (name, said) in std::mem::take(&mut running.waiting) {
+        let Some(interface) = present.iter().find(|interface| interface.name == name) else {
+            running.waiting.insert(name, said);
+            continue;
+        };
+        if let Err(error) = interface_appeared(running, handle, interface.clone()).await {
+            let error = error.to_string();
+            if said.as_ref() != Some(&error) {
+                error!(
+                    interface = name,
+                    error, "interface is back but cannot be used: trying again every second"
+                );
             }
+            running.waiting.insert(name, Some(error));
         }
     }
 }
@@ -140,7 +248,8 @@ fn interface_changed(running: &Running, interface: Interface) {
     *known = Some(interface);
 }
 
-/// An interface was made anew: attach, join, and only then let its instances take part again.
+/// An interface was made anew: attach, join, and only then let its instances take part again. Does
+/// no harm where it was done before: the election may ask more than once.
 async fn interface_appeared(
     running: &mut Running,
     handle: &Handle,
@@ -165,24 +274,25 @@ async fn interface_appeared(
         dataplane.attach(&interface, shared.config.node.xdp)?;
     }
     running
-        .manners
-        .push(provision::teach_manners(&interface.name));
-    running
         .memberships
         .insert(interface.name.clone(), membership::join(&interface, &vips)?);
-    let present = crate::host::interface::list(handle).await?;
+    let present = interface::list(handle).await?;
     let interface = present
         .into_iter()
         .find(|now| now.index == interface.index)
         .unwrap_or(interface);
-    info!(
-        interface = interface.name,
-        "interface is back: data plane attached"
-    );
-    shared
+    let known = shared
         .changing()
         .interfaces
-        .insert(interface.name.clone(), Some(interface.clone()));
+        .insert(interface.name.clone(), Some(interface.clone()))
+        .flatten();
+    let is_same = |known: Interface| known.index == interface.index && known.xdp == interface.xdp;
+    if !known.is_some_and(is_same) {
+        info!(
+            interface = interface.name,
+            "interface is back: data plane attached"
+        );
+    }
     shared
         .requests
         .send(Request::Attached(interface))
@@ -197,7 +307,7 @@ async fn stop(running: Running, handle: &Handle) -> Result<(), RunError> {
         events,
         supervisor,
         addresses,
-        manners,
+        settings,
         memberships,
         ..
     } = running;
@@ -207,16 +317,14 @@ async fn stop(running: Running, handle: &Handle) -> Result<(), RunError> {
     drop(events);
     if shared.config.node.on_exit == OnExit::Stay {
         info!("stopped; the data plane stays, silent, until an agent adopts it");
-        manners.into_iter().for_each(provision::Manners::keep);
         return ended;
     }
-    if shared.config.node.provision {
-        provision::remove_vips(handle, &local_vips(&shared.config)).await?;
-    }
+    provision::remove_vips(handle, &provisioned_vips(&shared.config)).await?;
     let dataplane = shared.changing().dataplane.take();
     if let Some(dataplane) = dataplane {
         dataplane.remove()?;
     }
+    settings.restore();
     drop(memberships);
     info!("stopped; the data plane is detached");
     ended
@@ -252,6 +360,15 @@ fn local_vips(config: &Config) -> Vec<std::net::IpAddr> {
         .filter(|instance| matches!(instance.steering, Steering::Local))
         .flat_map(|instance| instance.vips.iter().copied())
         .collect()
+}
+
+/// The VIPs this agent puts on `lo`.
+fn provisioned_vips(config: &Config) -> Vec<std::net::IpAddr> {
+    if config.node.provision {
+        local_vips(config)
+    } else {
+        Vec::new()
+    }
 }
 
 /// Conflicts wait here until they are logged; more than this at once say nothing new.

@@ -17,11 +17,12 @@ use std::sync::Arc;
 
 use aya::maps::{Map, MapData, PerCpuArray, RingBuf};
 use aya::programs::Xdp;
+use aya::programs::links::FdLink;
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use tracing::{info, warn};
 use vip_common::abi::{self, Counter, MAPS, PROGRAM, Stats, globals};
 
-use self::attach::Attachment;
+use self::attach::{Attached, Attachment};
 use self::pins::Pins;
 use self::sizes::Sizes;
 use self::slots::{BackendSlots, InstanceSlots, ServiceSlots};
@@ -52,6 +53,8 @@ pub struct Dataplane {
     backend_stats: PerCpuArray<MapData, Stats>,
     events: Option<RingBuf<MapData>>,
     tables: Tables,
+    /// By interface name.
+    links: BTreeMap<String, FdLink>,
 }
 
 impl std::fmt::Debug for Dataplane {
@@ -99,6 +102,7 @@ impl Dataplane {
             ebpf,
             pins,
             slots,
+            links: BTreeMap::new(),
         };
         dataplane.release_all()?;
         dataplane.write_tables()?;
@@ -121,7 +125,19 @@ impl Dataplane {
         &mut self.ebpf
     }
 
-    /// Attaches the program to an interface and pins the link.
+    /// Kernel's number of the program: an interface with another one in its XDP slot is not guarded.
+    ///
+    /// # Errors
+    /// [`RunError::Dataplane`] with what the kernel answered.
+    pub fn program_id(&mut self) -> Result<u32, RunError> {
+        let info = xdp(&mut self.ebpf)?
+            .info()
+            .map_err(RunError::dataplane("asking for the program's number"))?;
+        Ok(info.id())
+    }
+
+    /// Attaches the program to an interface and pins the link. It stays attached while this value
+    /// lives or the pin does. Attaching again changes nothing.
     ///
     /// # Errors
     /// See [`attach::attach`].
@@ -130,8 +146,22 @@ impl Dataplane {
         interface: &Interface,
         mode: crate::config::XdpMode,
     ) -> Result<Attachment, RunError> {
+        let own = self.program_id()?;
+        if self.links.contains_key(&interface.name)
+            && interface.xdp.is_some_and(|xdp| xdp.id == own)
+        {
+            return Ok(Attachment::Adopted);
+        }
         let program = xdp(&mut self.ebpf)?;
-        attach::attach(program, interface, mode, &self.pins)
+        let Attached { attachment, link } = attach::attach(program, interface, mode, &self.pins)?;
+        self.links.insert(interface.name.clone(), link);
+        Ok(attachment)
+    }
+
+    /// Forgets the link to an interface that is gone. The pin goes with
+    /// [`Self::drop_stale_links`] at the next start.
+    pub fn forget(&mut self, interface: &str) {
+        self.links.remove(interface);
     }
 
     /// Removes the pinned links of interfaces that are not in `keep`: they are gone, or no longer in

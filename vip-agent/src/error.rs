@@ -44,7 +44,7 @@ pub enum RunError {
         /// What there is, for comparison.
         present: String,
     },
-    /// A configuration that does not fit this host.
+    /// A configuration that this host, whatever it may still get, cannot run.
     #[error("{0}")]
     HostConfig(String),
     /// Another agent holds the lock.
@@ -60,6 +60,13 @@ pub enum RunError {
         /// The directory both want.
         runtime_dir: PathBuf,
     },
+    /// Another agent has its data plane in the same directory.
+    #[error(
+        "another vip-agent has its data plane in {} ([node] pin_dir). Stop it first, or give this \
+         one its own pin_dir",
+        .0.display()
+    )]
+    PinsTaken(PathBuf),
     /// The data plane of another agent, under another directory, is attached to the interface.
     #[error(
         "the data plane of another vip-agent is attached to {interface} (XDP program {id}). Two \
@@ -89,6 +96,20 @@ pub enum RunError {
         mode: &'static str,
         /// The `ip link` keyword that removes it.
         off: &'static str,
+    },
+    /// An XDP program is attached to the interface, and the kernel does not tell us which.
+    #[error(
+        "an XDP program is attached to {interface} already (id {id}, {mode} mode). Which one it is \
+         cannot be seen without CAP_SYS_ADMIN; it may be another vip-agent's, which would then have \
+         another [node] pin_dir. Nothing was changed. Look at it first: bpftool prog show id {id}"
+    )]
+    XdpUnknown {
+        /// The interface.
+        interface: String,
+        /// Kernel's number of the program.
+        id: u32,
+        /// How it is attached.
+        mode: &'static str,
     },
     /// The driver cannot run XDP and the configuration forbids the generic hook.
     #[error(
@@ -163,8 +184,10 @@ impl RunError {
             Self::NoBpffs(_) => ExitCode::NoBpffs,
             Self::NoInterface { .. } => ExitCode::NoInterface,
             Self::HostConfig(_) => ExitCode::Config,
-            Self::AlreadyRunning { .. } | Self::OtherAgent { .. } => ExitCode::AlreadyRunning,
-            Self::XdpBusy { .. } => ExitCode::XdpBusy,
+            Self::AlreadyRunning { .. } | Self::PinsTaken(_) | Self::OtherAgent { .. } => {
+                ExitCode::AlreadyRunning
+            }
+            Self::XdpBusy { .. } | Self::XdpUnknown { .. } => ExitCode::XdpBusy,
             Self::NoNativeXdp { .. } => ExitCode::NoNativeXdp,
             Self::Dataplane { .. } | Self::Io { .. } | Self::Netlink { .. } => ExitCode::Failure,
         }

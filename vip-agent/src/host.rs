@@ -2,6 +2,8 @@
 
 pub mod addresses;
 pub mod interface;
+pub mod lock;
 pub mod membership;
 pub mod preflight;
 pub mod provision;
+pub mod settings;

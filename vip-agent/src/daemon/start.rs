@@ -1,8 +1,9 @@
 //! Brings the agent up, step by step; a step that fails undoes the ones before it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, mpsc as std_mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -10,17 +11,17 @@ use std::time::Duration;
 use rtnetlink::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 use vip_proto::native::{Key, Keyring};
 use vip_proto::node::{InstanceConfig, Node, NodeConfig};
 use vip_proto::{Incarnation, NodeAddress, Vrid};
 
 use super::digest::digest;
 use super::shared::{Changing, Parts, Shared};
-use super::{conflict_channel, local_vips, notice_channel};
+use super::{conflict_channel, local_vips, notice_channel, provisioned_vips};
 use crate::clock;
 use crate::config::{Config, Transport};
-use crate::dataplane::attach::{Attachment, occupied};
+use crate::dataplane::attach::{Attachment, excludes, occupied};
 use crate::dataplane::events::{Conflict, EventReader};
 use crate::dataplane::pins::Pins;
 use crate::dataplane::sizes::Sizes;
@@ -31,7 +32,8 @@ use crate::health::supervisor::Supervisor;
 use crate::host::addresses::{self, Watched};
 use crate::host::interface::{self, Interface};
 use crate::host::membership::{self, Memberships};
-use crate::host::provision::{self, Manners};
+use crate::host::provision;
+use crate::host::settings::Settings;
 use crate::inputs::adverts::AdvertSocket;
 use crate::inputs::link::LinkWatch;
 use crate::inputs::request::requests;
@@ -49,54 +51,110 @@ pub(super) struct Running {
     pub(super) conflicts: mpsc::Receiver<Conflict>,
     pub(super) events: EventReader,
     pub(super) supervisor: Supervisor,
-    pub(super) addresses: JoinSet<()>,
-    pub(super) manners: Vec<Manners>,
+    pub(super) addresses: AddressWatch,
+    pub(super) settings: Settings,
     pub(super) memberships: BTreeMap<String, Memberships>,
+    /// Interfaces that are gone or could not be attached to, with what was said about it last.
+    pub(super) waiting: BTreeMap<String, Option<String>>,
 }
 
-/// Starts everything.
-pub(super) async fn start(config: Config, handle: &Handle) -> Result<Running, RunError> {
+/// The task that looks after the VIPs on this host's interfaces.
+pub(super) type AddressWatch = JoinSet<Result<(), RunError>>;
+
+/// What a start has changed on the host so far.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    dataplane: Option<Dataplane>,
+    /// Whether any of it is what an earlier agent left.
+    adopted: bool,
+    settings: Option<Settings>,
+    /// VIPs that may be on `lo`.
+    provisioned: Vec<IpAddr>,
+}
+
+impl Progress {
+    /// Undoes it: VIPs first, for the data plane guards them. What an earlier agent left stays as it
+    /// was found: silent.
+    pub(super) async fn undo(self, handle: &Handle) {
+        let Some(dataplane) = self.dataplane else {
+            return;
+        };
+        if self.adopted {
+            info!("the data plane an earlier agent left stays as it was, silent");
+            return;
+        }
+        if let Err(error) = provision::remove_vips(handle, &self.provisioned).await {
+            warn!(%error, "VIPs could not be taken off lo again: the data plane stays, silent");
+            return;
+        }
+        if let Err(error) = dataplane.remove() {
+            warn!(%error, "removing the data plane again");
+        }
+        if let Some(settings) = self.settings {
+            settings.restore();
+        }
+    }
+}
+
+/// Starts everything. May be given up at any time; whoever does, or gets an error, is to undo the
+/// `progress`.
+pub(super) async fn start(
+    config: Config,
+    handle: &Handle,
+    progress: &mut Progress,
+) -> Result<Unfinished, RunError> {
     let present = interface::list(handle).await?;
     let interfaces = needed_interfaces(&config, &present)?;
     interfaces_are_free(&config, &interfaces)?;
     // What can fail without the data plane is tried before the data plane is touched.
     let adverts = AdvertSocket::open(&config.cluster, handle).await?;
-    clear_loopback(&config, handle).await?;
-    let mut dataplane = Dataplane::load(&config)?;
-    let adopted = match attach(&mut dataplane, &config, &interfaces) {
-        Ok(adopted) => adopted,
-        Err(error) => return Err(undo(dataplane, error)),
-    };
+    let excluded = excluded_links(&config, &interfaces);
+    clear_loopback(&config, handle, !excluded.is_empty()).await?;
+    detach(handle, excluded).await?;
+    progress.provisioned = provisioned_vips(&config);
+    let dataplane = progress.dataplane.insert(Dataplane::load(&config)?);
+    progress
+        .settings
+        .get_or_insert_with(|| Settings::apply(&config.node.runtime_dir));
+    for interface in &interfaces {
+        let attachment = dataplane.attach(interface, config.node.xdp)?;
+        if attachment == Attachment::Adopted {
+            let interface = &interface.name;
+            info!(interface, "adopted the data plane an earlier agent left");
+            progress.adopted = true;
+        }
+    }
+    dataplane.drop_stale_links(&interfaces.iter().collect::<Vec<_>>())?;
     // Looked at again: now the interfaces tell how the program is attached.
     let present = interface::list(handle).await?;
-    match finish(
+    if !local_vips(&config).is_empty() {
+        warn_of_unguarded(&present, &interfaces);
+    }
+    provision::add_vips(handle, &progress.provisioned).await?;
+    finish(
         config,
-        handle,
         adverts,
-        &mut dataplane,
+        dataplane,
         &interfaces,
         &present,
+        &progress.provisioned,
     )
-    .await
-    {
-        Ok(unfinished) => Ok(unfinished.with(dataplane)),
-        Err((vips, error)) if !adopted => {
-            if let Err(second) = provision::remove_vips(handle, &vips).await {
-                warn!(error = %second, "taking the VIPs off lo again");
-            }
-            Err(undo(dataplane, error))
-        }
-        // What an earlier agent left stays as it was found: silent.
-        Err((_, error)) => Err(error),
-    }
 }
 
-/// Takes away a data plane that was just loaded, because of `error`.
-fn undo(dataplane: Dataplane, error: RunError) -> RunError {
-    if let Err(second) = dataplane.remove() {
-        warn!(error = %second, "removing the data plane again");
+/// Says which interfaces let packets to VIPs in that the data plane does not see.
+fn warn_of_unguarded(present: &[Interface], interfaces: &[Interface]) {
+    let guarded: Vec<u32> = interfaces.iter().map(|interface| interface.index).collect();
+    let others: Vec<&str> = interface::unguarded(present, &guarded)
+        .into_iter()
+        .map(|interface| interface.name.as_str())
+        .collect();
+    if !others.is_empty() {
+        warn!(
+            interfaces = others.join(", "),
+            "no instance is on these interfaces, so the data plane does not guard them: packets to \
+             a VIP that arrive there are taken by this host whether or not it is active"
+        );
     }
-    error
 }
 
 /// The interfaces of the configuration, each once.
@@ -130,21 +188,66 @@ fn interfaces_are_free(config: &Config, interfaces: &[Interface]) -> Result<(), 
     })
 }
 
-/// Takes VIPs of an earlier agent off `lo` that will not be guarded any more: those no longer
-/// configured, and all of them if its data plane has to be replaced.
-async fn clear_loopback(config: &Config, handle: &Handle) -> Result<(), RunError> {
-    if !config.node.provision {
-        return Ok(());
+/// The pinned links of an earlier agent that are attached in a way the configuration forbids.
+fn excluded_links(config: &Config, interfaces: &[Interface]) -> Vec<(Interface, PathBuf)> {
+    let pins = Pins::new(&config.node.pin_dir);
+    interfaces
+        .iter()
+        .filter(|interface| {
+            interface
+                .xdp
+                .is_some_and(|xdp| excludes(config.node.xdp, xdp))
+        })
+        .map(|interface| {
+            let path = pins.link(&interface.name, interface.index);
+            (interface.clone(), path)
+        })
+        .filter(|(_, path)| path.exists())
+        .collect()
+}
+
+/// How long the kernel may take to detach a program whose link was removed.
+const DETACHED_WITHIN: Duration = Duration::from_secs(2);
+
+/// Detaches an earlier agent's program from interfaces. VIPs must be off `lo` before.
+async fn detach(handle: &Handle, links: Vec<(Interface, PathBuf)>) -> Result<(), RunError> {
+    for (interface, path) in links {
+        let name = &interface.name;
+        info!(
+            interface = name,
+            "the data plane an earlier agent left is attached in another mode than [node] xdp \
+             says: attaching it anew"
+        );
+        let what = || format!("detaching the earlier data plane from {name}");
+        std::fs::remove_file(&path).map_err(RunError::io(what()))?;
+        // The kernel does that later, by itself.
+        let deadline = tokio::time::Instant::now() + DETACHED_WITHIN;
+        let is_attached =
+            |now: &Interface| now.index == interface.index && now.xdp == interface.xdp;
+        while interface::list(handle).await?.iter().any(is_attached) {
+            if tokio::time::Instant::now() > deadline {
+                return Err(RunError::io(what())(io::ErrorKind::TimedOut.into()));
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
+    Ok(())
+}
+
+/// Takes VIPs of an earlier agent off `lo` that will not be guarded any more: those no longer
+/// configured, and all of them if its data plane has to be replaced or is to be `detached`. Also
+/// where this agent does not provision any: what nobody guards would be answered for.
+async fn clear_loopback(config: &Config, handle: &Handle, detached: bool) -> Result<(), RunError> {
     let pins = Pins::new(&config.node.pin_dir);
     let what = "looking for an earlier data plane";
     let earlier = pins.vips().map_err(RunError::io(what))?;
-    let replaced = pins.incompatibility(Sizes::of(config)).is_some()
+    let replaced = detached
+        || pins.incompatibility(Sizes::of(config)).is_some()
         || !pins
             .other_versions()
             .map_err(RunError::io(what))?
             .is_empty();
-    let kept = local_vips(config);
+    let kept: HashSet<IpAddr> = local_vips(config).into_iter().collect();
     let unguarded: Vec<IpAddr> = earlier
         .into_iter()
         .filter(|vip| replaced || !kept.contains(vip))
@@ -152,24 +255,8 @@ async fn clear_loopback(config: &Config, handle: &Handle) -> Result<(), RunError
     provision::remove_vips(handle, &unguarded).await
 }
 
-/// Attaches to each interface; answers whether any link was adopted.
-fn attach(
-    dataplane: &mut Dataplane,
-    config: &Config,
-    interfaces: &[Interface],
-) -> Result<bool, RunError> {
-    let mut adopted = false;
-    for interface in interfaces {
-        let attachment = dataplane.attach(interface, config.node.xdp)?;
-        adopted |= attachment == Attachment::Adopted;
-    }
-    let keep: Vec<&Interface> = interfaces.iter().collect();
-    dataplane.drop_stale_links(&keep)?;
-    Ok(adopted)
-}
-
-/// A running agent without its data plane yet.
-struct Unfinished {
+/// A running agent without what is in its [`Progress`].
+pub(super) struct Unfinished {
     parts: Parts,
     interfaces: BTreeMap<String, Option<Interface>>,
     election: Election,
@@ -177,15 +264,18 @@ struct Unfinished {
     conflicts: mpsc::Receiver<Conflict>,
     events: EventReader,
     supervisor: Supervisor,
-    addresses: JoinSet<()>,
-    manners: Vec<Manners>,
+    addresses: AddressWatch,
     memberships: BTreeMap<String, Memberships>,
 }
 
 impl Unfinished {
-    fn with(self, dataplane: Dataplane) -> Running {
+    /// The running agent.
+    pub(super) fn with(self, progress: Progress) -> Running {
+        let settings = progress
+            .settings
+            .unwrap_or_else(|| Settings::apply(&self.parts.config.node.runtime_dir));
         let changing = Changing {
-            dataplane: Some(dataplane),
+            dataplane: progress.dataplane,
             interfaces: self.interfaces,
         };
         Running {
@@ -196,53 +286,28 @@ impl Unfinished {
             events: self.events,
             supervisor: self.supervisor,
             addresses: self.addresses,
-            manners: self.manners,
+            settings,
             memberships: self.memberships,
+            waiting: BTreeMap::new(),
         }
     }
 }
 
-/// Everything after the data plane is attached. On failure: the VIPs that may be on `lo` by then.
-async fn finish(
+/// Everything after the host is prepared; the election thread comes last.
+fn finish(
     config: Config,
-    handle: &Handle,
     adverts: AdvertSocket,
     dataplane: &mut Dataplane,
     interfaces: &[Interface],
     present: &[Interface],
-) -> Result<Unfinished, (Vec<IpAddr>, RunError)> {
-    let vips = if config.node.provision {
-        local_vips(&config)
-    } else {
-        Vec::new()
-    };
-    let result = finish_steps(
-        config, handle, adverts, dataplane, interfaces, present, &vips,
-    )
-    .await;
-    result.map_err(|error| (vips, error))
-}
-
-async fn finish_steps(
-    config: Config,
-    handle: &Handle,
-    adverts: AdvertSocket,
-    dataplane: &mut Dataplane,
-    interfaces: &[Interface],
-    present: &[Interface],
-    vips: &[IpAddr],
+    provisioned: &[IpAddr],
 ) -> Result<Unfinished, RunError> {
     let started = clock::now();
     let slots = dataplane.slots();
     let placements = place(&config, &slots, interfaces)?;
-    let manners = interfaces
-        .iter()
-        .map(|i| provision::teach_manners(&i.name))
-        .collect();
     let memberships = join_groups(&config, interfaces)?;
-    provision::add_vips(handle, vips).await?;
     let supervisor = Supervisor::start(&config, &slots)?;
-    let addresses = watch_addresses(&config, vips);
+    let addresses = watch_addresses(&config, provisioned);
     let (conflict_sender, conflicts) = conflict_channel();
     let events = dataplane
         .take_events()
@@ -285,7 +350,6 @@ async fn finish_steps(
         events,
         supervisor,
         addresses,
-        manners,
         memberships,
     })
 }
@@ -335,7 +399,7 @@ fn join_groups(
 }
 
 /// Starts to look after the VIPs on this host's interfaces; ends when the result is dropped.
-fn watch_addresses(config: &Config, provisioned: &[IpAddr]) -> JoinSet<()> {
+pub(super) fn watch_addresses(config: &Config, provisioned: &[IpAddr]) -> AddressWatch {
     let watched = Watched {
         provisioned: provisioned.to_vec(),
         vips: config
@@ -345,11 +409,7 @@ fn watch_addresses(config: &Config, provisioned: &[IpAddr]) -> JoinSet<()> {
             .collect(),
     };
     let mut tasks = JoinSet::new();
-    tasks.spawn(async move {
-        if let Err(error) = addresses::watch(watched).await {
-            error!(%error, "the VIPs on lo are no longer looked after");
-        }
-    });
+    tasks.spawn(addresses::watch(watched));
     tasks
 }
 

@@ -7,7 +7,7 @@ use aya::programs::links::{FdLink, LinkError, PinnedLink};
 use aya::programs::xdp::{XdpLink, XdpLinkId};
 use aya::programs::{ProgramError, Xdp, XdpMode as AyaMode, loaded_programs};
 use rustix::io::Errno;
-use tracing::{info, warn};
+use tracing::warn;
 use vip_common::abi::PROGRAM;
 
 use super::pins::Pins;
@@ -24,7 +24,17 @@ pub enum Attachment {
     Adopted,
 }
 
-/// Attaches `program` to `interface` and pins the link.
+/// An attached program. The pin keeps it attached when the agent ends; this handle keeps it attached
+/// while the agent runs, even if somebody deletes the pin.
+#[derive(Debug)]
+pub struct Attached {
+    /// How it came to be.
+    pub attachment: Attachment,
+    /// The link.
+    pub link: FdLink,
+}
+
+/// Attaches `program` to `interface` and pins the link. Where it is attached already nothing changes.
 ///
 /// # Errors
 /// [`RunError::XdpBusy`] or [`RunError::OtherAgent`] if something else is attached,
@@ -34,9 +44,12 @@ pub fn attach(
     interface: &Interface,
     mode: XdpMode,
     pins: &Pins,
-) -> Result<Attachment, RunError> {
-    if adopt(program, interface, pins)? {
-        return Ok(Attachment::Adopted);
+) -> Result<Attached, RunError> {
+    if let Some(link) = adopt(program, interface, pins)? {
+        return Ok(Attached {
+            attachment: Attachment::Adopted,
+            link,
+        });
     }
     let id = match mode {
         XdpMode::Native => attach_native(program, interface)
@@ -59,35 +72,48 @@ pub fn attach(
             }
         }
     };
-    pin(program, id, interface, pins)?;
-    Ok(Attachment::Fresh)
+    Ok(Attached {
+        attachment: Attachment::Fresh,
+        link: pin(program, id, interface, pins)?,
+    })
+}
+
+/// Whether `mode` forbids the way a program is attached now.
+#[must_use]
+pub fn excludes(mode: XdpMode, attached: AttachedXdp) -> bool {
+    match mode {
+        XdpMode::Auto => false,
+        XdpMode::Native => !attached.native,
+        XdpMode::Generic => attached.native,
+    }
 }
 
 /// Takes over the pinned link of this interface, if there is one that still works.
-fn adopt(program: &mut Xdp, interface: &Interface, pins: &Pins) -> Result<bool, RunError> {
+fn adopt(
+    program: &mut Xdp,
+    interface: &Interface,
+    pins: &Pins,
+) -> Result<Option<FdLink>, RunError> {
     let path = pins.link(&interface.name, interface.index);
     let what = || format!("adopting the pinned link {}", path.display());
     let pinned = match PinnedLink::from_pin(&path) {
         Ok(pinned) => pinned,
         Err(LinkError::SyscallError(error)) if is(&error.io_error, Errno::NOENT) => {
-            return Ok(false);
+            return Ok(None);
         }
         Err(error) => return Err(RunError::dataplane(what())(error)),
     };
     let link = XdpLink::try_from(FdLink::from(pinned)).map_err(RunError::dataplane(what()))?;
     match program.attach_to_link(link) {
         Ok(id) => {
-            // Closes our handle; the pin keeps the link.
-            drop(program.take_link(id).map_err(RunError::dataplane(what()))?);
-            info!(
-                interface = interface.name,
-                "adopted the data plane an earlier agent left"
-            );
-            Ok(true)
+            let link = program.take_link(id).map_err(RunError::dataplane(what()))?;
+            FdLink::try_from(link)
+                .map(Some)
+                .map_err(RunError::dataplane(what()))
         }
         Err(ProgramError::SyscallError(error)) if is(&error.io_error, Errno::NOLINK) => {
             fs::remove_file(&path).map_err(RunError::io(what()))?;
-            Ok(false)
+            Ok(None)
         }
         Err(error) => Err(RunError::dataplane(what())(error)),
     }
@@ -131,13 +157,13 @@ fn pin(
     id: XdpLinkId,
     interface: &Interface,
     pins: &Pins,
-) -> Result<(), RunError> {
+) -> Result<FdLink, RunError> {
     let what = || format!("pinning the XDP link of {}", interface.name);
     let link = program.take_link(id).map_err(RunError::dataplane(what()))?;
     let link = FdLink::try_from(link).map_err(RunError::dataplane(what()))?;
     link.pin(pins.link(&interface.name, interface.index))
-        .map_err(RunError::dataplane(what()))?;
-    Ok(())
+        .map(FdLink::from)
+        .map_err(RunError::dataplane(what()))
 }
 
 /// Why the kernel refused to attach, as far as it can be told.
@@ -152,18 +178,33 @@ fn refusal(interface: &Interface, error: ProgramError) -> RunError {
 
 /// The interface's only place for an XDP program is taken by `other`.
 pub fn occupied(interface: &Interface, other: AttachedXdp) -> RunError {
-    let name = program_name(other.id);
-    if name.as_deref() == Some(PROGRAM) {
-        return RunError::OtherAgent {
-            interface: interface.name.clone(),
-            id: other.id,
-        };
-    }
+    describe_occupant(interface, other, program_name(other.id))
+}
+
+fn describe_occupant(interface: &Interface, other: AttachedXdp, name: ProgramName) -> RunError {
+    let mode = if other.native { "native" } else { "generic" };
+    let name = match name {
+        ProgramName::Known(name) if name == PROGRAM => {
+            return RunError::OtherAgent {
+                interface: interface.name.clone(),
+                id: other.id,
+            };
+        }
+        ProgramName::Known(name) => name,
+        ProgramName::None => "unnamed".to_owned(),
+        ProgramName::Hidden => {
+            return RunError::XdpUnknown {
+                interface: interface.name.clone(),
+                id: other.id,
+                mode,
+            };
+        }
+    };
     RunError::XdpBusy {
         interface: interface.name.clone(),
-        name: name.unwrap_or_else(|| "unnamed".to_owned()),
+        name,
         id: other.id,
-        mode: if other.native { "native" } else { "generic" },
+        mode,
         off: if other.native { "xdpdrv" } else { "xdpgeneric" },
     }
 }
@@ -176,14 +217,83 @@ fn no_native(interface: &Interface, source: io::Error) -> RunError {
     }
 }
 
-fn program_name(id: u32) -> Option<String> {
-    loaded_programs()
-        .flatten()
-        .find(|program| program.id() == id)
-        .and_then(|program| program.name_as_str().map(ToOwned::to_owned))
-        .filter(|name| !name.is_empty())
+/// What can be learnt of a program's name.
+enum ProgramName {
+    /// This is it.
+    Known(String),
+    /// It has none, or is gone by now.
+    None,
+    /// The kernel does not let us look at programs by their number (`CAP_SYS_ADMIN`).
+    Hidden,
+}
+
+fn program_name(id: u32) -> ProgramName {
+    for program in loaded_programs() {
+        let Ok(program) = program else {
+            return ProgramName::Hidden;
+        };
+        if program.id() == id {
+            return match program.name_as_str() {
+                Some(name) if !name.is_empty() => ProgramName::Known(name.to_owned()),
+                Some(_) | None => ProgramName::None,
+            };
+        }
+    }
+    ProgramName::None
 }
 
 fn is(error: &io::Error, errno: Errno) -> bool {
     error.raw_os_error() == Some(errno.raw_os_error())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit::ExitCode;
+
+    const NATIVE: AttachedXdp = AttachedXdp {
+        id: 7,
+        native: true,
+    };
+    const GENERIC: AttachedXdp = AttachedXdp {
+        id: 7,
+        native: false,
+    };
+
+    #[test]
+    fn only_a_demanded_mode_excludes_the_other() {
+        assert!(excludes(XdpMode::Native, GENERIC) && excludes(XdpMode::Generic, NATIVE));
+        assert!(!excludes(XdpMode::Native, NATIVE) && !excludes(XdpMode::Generic, GENERIC));
+        assert!(!excludes(XdpMode::Auto, NATIVE) && !excludes(XdpMode::Auto, GENERIC));
+    }
+
+    #[test]
+    fn nobody_is_told_to_remove_a_program_that_may_be_another_agents() {
+        let interface = Interface {
+            name: "eth0".to_owned(),
+            index: 2,
+            mac: [2; 6],
+            up: true,
+            addresses: Vec::new(),
+            xdp: Some(NATIVE),
+            kind: None,
+            controller: None,
+            lower: None,
+        };
+        let describe = |name| describe_occupant(&interface, NATIVE, name);
+        let hidden = describe(ProgramName::Hidden);
+        assert_eq!(hidden.exit_code(), ExitCode::XdpBusy);
+        let text = hidden.to_string();
+        assert!(
+            text.contains("may be another vip-agent") && !text.contains("xdpdrv off"),
+            "{text}"
+        );
+        let own = describe(ProgramName::Known(PROGRAM.to_owned()));
+        assert_eq!(own.exit_code(), ExitCode::AlreadyRunning);
+        let foreign = describe(ProgramName::Known("filter".to_owned())).to_string();
+        assert!(
+            foreign.contains("filter") && foreign.contains("xdpdrv off"),
+            "{foreign}"
+        );
+    }
 }

@@ -61,7 +61,8 @@ impl Pins {
         fs::create_dir_all(&self.directory)
     }
 
-    /// The versions of other agents whose data plane is still pinned here.
+    /// The versions of other agents whose data plane is still pinned here. Whatever else lies in the
+    /// directory belongs to others and is left alone.
     ///
     /// # Errors
     /// What the file system answers.
@@ -73,7 +74,10 @@ impl Pins {
         };
         entries
             .map(|entry| Ok(entry?.path()))
-            .filter(|path| path.as_ref().map_or(true, |path| *path != self.directory))
+            .filter(|path| {
+                path.as_ref()
+                    .map_or(true, |path| *path != self.directory && is_version(path))
+            })
             .collect()
     }
 
@@ -152,13 +156,23 @@ impl Pins {
     /// What the file system answers.
     pub fn remove(&self) -> io::Result<()> {
         remove_tree(&self.directory)?;
-        // The root stays if another version has pins in it, or the administrator made it.
+        // The root stays if anything else is in it, or the administrator made it.
         match fs::remove_dir(&self.root) {
             Ok(()) => Ok(()),
             Err(error) if is_harmless(&error) => Ok(()),
             Err(error) => Err(error),
         }
     }
+}
+
+/// Whether a directory is named as an agent names one: `v` and its ABI version.
+fn is_version(path: &Path) -> bool {
+    path.file_name()
+        .and_then(|name| name.to_str())
+        .and_then(|name| name.strip_prefix('v'))
+        .is_some_and(|version| {
+            !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit())
+        })
 }
 
 fn keys<K: aya::Pod>(path: &Path) -> Vec<K> {
@@ -226,4 +240,22 @@ fn mismatch(spec: &MapSpec, info: &MapInfo, entries: u32) -> Option<String> {
             )
         })
         .or_else(|| differs("entries", info.max_entries().into(), entries.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_directories_named_like_versions_are_taken_for_an_agents() {
+        let root = tempfile::tempdir().unwrap();
+        let own = format!("v{ABI_VERSION}");
+        for name in [&own, "v99", "v", "v1x", "vip", "other", "99"] {
+            fs::create_dir(root.path().join(name)).unwrap();
+        }
+        assert_eq!(
+            Pins::new(root.path()).other_versions().unwrap(),
+            [root.path().join("v99")]
+        );
+    }
 }

@@ -8,6 +8,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
+use netlink_packet_route::RouteNetlinkMessage;
 use rtnetlink::{Handle, MulticastGroup, new_multicast_connection};
 use tokio::time::sleep;
 use tracing::{error, info, warn};
@@ -42,18 +44,37 @@ pub async fn watch(watched: Watched) -> Result<(), RunError> {
         let (connection, handle, mut changes) = new_multicast_connection(&groups)
             .map_err(RunError::io("subscribing to address changes"))?;
         let connection = tokio::spawn(connection);
-        loop {
+        'stream: loop {
             if let Err(error) = look(&handle, &watched, &mut elsewhere).await {
                 warn!(%error, "looking after the VIPs");
             }
-            if changes.next().await.is_none() {
-                break;
+            loop {
+                match changes.next().await {
+                    None => break 'stream,
+                    Some((message, _)) if concerns(&message, &watched.vips) => break,
+                    Some(_) => {}
+                }
             }
             sleep(SETTLE).await;
             while let Some(Some(_)) = futures_util::FutureExt::now_or_never(changes.next()) {}
         }
         connection.abort();
         sleep(REOPEN).await;
+    }
+}
+
+/// Whether a message is about a VIP. Hosts with many containers see addresses come and go all the
+/// time. Whatever is no address message (the kernel had to drop some) may be about one.
+fn concerns(message: &NetlinkMessage<RouteNetlinkMessage>, vips: &BTreeSet<IpAddr>) -> bool {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "only addresses can be told apart"
+    )]
+    match &message.payload {
+        NetlinkPayload::InnerMessage(
+            RouteNetlinkMessage::NewAddress(address) | RouteNetlinkMessage::DelAddress(address),
+        ) => provision::address_of(address).is_none_or(|address| vips.contains(&address)),
+        _ => true,
     }
 }
 
@@ -90,4 +111,34 @@ async fn look(
     }
     *elsewhere = present;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use netlink_packet_core::NetlinkHeader;
+    use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+
+    use super::*;
+
+    #[test]
+    fn only_messages_about_vips_make_it_look() {
+        let [vip, other]: [IpAddr; 2] =
+            ["10.0.0.100", "10.0.0.1"].map(|text| text.parse().unwrap());
+        let vips = BTreeSet::from([vip]);
+        let deleted = |address| {
+            let mut message = AddressMessage::default();
+            message.attributes.push(AddressAttribute::Address(address));
+            NetlinkMessage::new(
+                NetlinkHeader::default(),
+                NetlinkPayload::from(RouteNetlinkMessage::DelAddress(message)),
+            )
+        };
+        assert!(concerns(&deleted(vip), &vips));
+        assert!(!concerns(&deleted(other), &vips));
+        let overrun = NetlinkMessage::new(
+            NetlinkHeader::default(),
+            NetlinkPayload::Overrun(Vec::new()),
+        );
+        assert!(concerns(&overrun, &vips));
+    }
 }

@@ -3,12 +3,12 @@
 use std::net::IpAddr;
 
 use futures_util::TryStreamExt;
-use netlink_packet_route::address::AddressAttribute;
 use netlink_packet_route::link::{
     LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp, XdpAttached,
 };
 use rtnetlink::Handle;
 
+use super::provision::address_of;
 use crate::error::RunError;
 
 /// An XDP program that is attached to an interface.
@@ -37,6 +37,10 @@ pub struct Interface {
     pub xdp: Option<AttachedXdp>,
     /// What kind of virtual interface it is (`veth`, `bridge` …); `None` for physical ones.
     pub kind: Option<String>,
+    /// Index of the bridge, bond or team it is part of.
+    pub controller: Option<u32>,
+    /// Index of the interface it is on top of (VLANs), or its other end (`veth`).
+    pub lower: Option<u32>,
 }
 
 impl Interface {
@@ -51,6 +55,8 @@ impl Interface {
             addresses: Vec::new(),
             xdp: None,
             kind: None,
+            controller: None,
+            lower: None,
         };
         for attribute in &link.attributes {
             #[expect(
@@ -64,6 +70,8 @@ impl Interface {
                 }
                 LinkAttribute::Xdp(xdp) => interface.xdp = attached(xdp),
                 LinkAttribute::LinkInfo(infos) => interface.kind = kind(infos),
+                LinkAttribute::Controller(index) => interface.controller = Some(*index),
+                LinkAttribute::Link(index) => interface.lower = Some(*index),
                 _ => {}
             }
         }
@@ -125,22 +133,7 @@ pub async fn list(handle: &Handle) -> Result<Vec<Interface>, RunError> {
         .await
         .map_err(RunError::netlink("listing the addresses"))?
     {
-        let own = address.attributes.iter().find_map(|attribute| {
-            #[expect(clippy::wildcard_enum_match_arm, reason = "only the address matters")]
-            match attribute {
-                AddressAttribute::Local(address) => Some(*address),
-                _ => None,
-            }
-        });
-        let plain = address.attributes.iter().find_map(|attribute| {
-            #[expect(clippy::wildcard_enum_match_arm, reason = "only the address matters")]
-            match attribute {
-                AddressAttribute::Address(address) => Some(*address),
-                _ => None,
-            }
-        });
-        // On a point-to-point link `Address` is the other end's and `Local` ours.
-        let Some(address_here) = own.or(plain) else {
+        let Some(address_here) = address_of(&address) else {
             continue;
         };
         if let Some(interface) = interfaces
@@ -178,6 +171,22 @@ pub fn find<'i>(
         })
 }
 
+/// The other ways into this host: interfaces that are up, could bring packets from other stations,
+/// and are not behind one of the `guarded`.
+#[must_use]
+pub fn unguarded<'i>(interfaces: &'i [Interface], guarded: &[u32]) -> Vec<&'i Interface> {
+    let is_guarded = |index: Option<u32>| index.is_some_and(|index| guarded.contains(&index));
+    interfaces
+        .iter()
+        .filter(|interface| {
+            let on_top = interface.kind.as_deref() == Some("vlan") && is_guarded(interface.lower);
+            let part = is_guarded(interface.controller);
+            let guarded = guarded.contains(&interface.index) || on_top || part;
+            interface.up && interface.mac != [0; 6] && !guarded
+        })
+        .collect()
+}
+
 /// Name of the interface's driver: the kind of a virtual one, else what sysfs tells.
 #[must_use]
 pub fn driver(interface: &Interface) -> String {
@@ -191,4 +200,57 @@ pub fn driver(interface: &Interface) -> String {
         .clone()
         .or_else(physical)
         .unwrap_or_else(|| "unknown driver".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn interface(index: u32) -> Interface {
+        Interface {
+            name: format!("eth{index}"),
+            index,
+            mac: [2; 6],
+            up: true,
+            addresses: Vec::new(),
+            xdp: None,
+            kind: None,
+            controller: None,
+            lower: None,
+        }
+    }
+
+    #[test]
+    fn ways_in_that_pass_no_guard_are_found() {
+        let kind = |kind: &str| Some(kind.to_owned());
+        let present = [
+            Interface {
+                mac: [0; 6],
+                ..interface(1)
+            },
+            interface(2),
+            interface(3),
+            Interface {
+                up: false,
+                ..interface(4)
+            },
+            // A VLAN on the guarded one, a port of it, and a veth whose other end has its number.
+            Interface {
+                lower: Some(2),
+                kind: kind("vlan"),
+                ..interface(5)
+            },
+            Interface {
+                controller: Some(2),
+                ..interface(6)
+            },
+            Interface {
+                lower: Some(2),
+                kind: kind("veth"),
+                ..interface(7)
+            },
+        ];
+        let found: Vec<u32> = unguarded(&present, &[2]).iter().map(|i| i.index).collect();
+        assert_eq!(found, [3, 7]);
+    }
 }

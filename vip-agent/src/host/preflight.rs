@@ -1,13 +1,11 @@
-//! What must hold before anything is changed: privileges, kernel, BPF file system, no second agent.
+//! What must hold before anything is changed: privileges, kernel, BPF file system.
 
-use std::fs::File;
-use std::io::{Read, Write};
 use std::path::Path;
 
 use aya::maps::MapType;
 use aya::programs::ProgramType;
 use aya::sys::{is_helper_supported, is_map_supported, is_program_supported};
-use rustix::fs::{FlockOperation, flock, statfs};
+use rustix::fs::statfs;
 use rustix::thread::{CapabilitySet, capabilities};
 
 use crate::error::RunError;
@@ -136,50 +134,6 @@ pub fn bpffs(pin_dir: &Path) -> Result<(), RunError> {
     }
 }
 
-/// Held while this agent runs; the kernel gives it back however the process ends.
-#[derive(Debug)]
-pub struct Lock {
-    _file: File,
-}
-
-/// Creates the runtime directory and takes the lock in it.
-///
-/// # Errors
-/// [`RunError::AlreadyRunning`] if another agent holds it.
-pub fn lock(runtime_dir: &Path) -> Result<Lock, RunError> {
-    std::fs::create_dir_all(runtime_dir).map_err(RunError::io(format!(
-        "creating the runtime directory {}",
-        runtime_dir.display()
-    )))?;
-    let path = runtime_dir.join("lock");
-    let describe = || format!("taking the lock {}", path.display());
-    let mut file = File::options()
-        .create(true)
-        .truncate(false)
-        .read(true)
-        .write(true)
-        .open(&path)
-        .map_err(RunError::io(describe()))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => {}
-        Err(rustix::io::Errno::WOULDBLOCK) => {
-            let mut text = String::new();
-            let pid = file
-                .read_to_string(&mut text)
-                .ok()
-                .and_then(|_| text.trim().parse().ok());
-            return Err(RunError::AlreadyRunning {
-                pid,
-                runtime_dir: runtime_dir.to_owned(),
-            });
-        }
-        Err(error) => return Err(RunError::io(describe())(error.into())),
-    }
-    file.set_len(0).map_err(RunError::io(describe()))?;
-    writeln!(file, "{}", std::process::id()).map_err(RunError::io(describe()))?;
-    Ok(Lock { _file: file })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -219,20 +173,5 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let error = bpffs(&directory.path().join("not/yet/there")).unwrap_err();
         assert_eq!(error.exit_code(), crate::exit::ExitCode::NoBpffs);
-    }
-
-    #[test]
-    fn a_second_lock_names_the_process_that_holds_the_first() {
-        let directory = tempfile::tempdir().unwrap();
-        let first = lock(directory.path()).unwrap();
-        let error = lock(directory.path()).unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .contains(&format!("pid {}", std::process::id())),
-            "{error}"
-        );
-        drop(first);
-        lock(directory.path()).unwrap();
     }
 }

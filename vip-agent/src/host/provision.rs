@@ -1,18 +1,15 @@
-//! Prepares the host to carry VIPs it does not own yet: addresses on `lo`, and the kernel's manners.
+//! Puts VIPs the host does not own yet on its `lo`.
 //!
-//! All of this is done once, at the start, on every node. Nothing is added or removed at failover.
+//! That is done once, at the start, on every node. Nothing is added or removed at failover.
 
-use std::fs;
-use std::io;
+use std::collections::HashSet;
 use std::net::IpAddr;
-use std::path::PathBuf;
 
 use futures_util::TryStreamExt;
 use netlink_packet_route::address::{
     AddressAttribute, AddressHeaderFlags, AddressMessage, AddressScope, CacheInfo,
 };
 use rtnetlink::Handle;
-use tracing::{info, warn};
 
 use crate::error::RunError;
 
@@ -27,12 +24,13 @@ pub const LOOPBACK: u32 = 1;
 /// # Errors
 /// [`RunError::Netlink`], naming the address.
 pub async fn add_vips(handle: &Handle, vips: &[IpAddr]) -> Result<usize, RunError> {
-    let present = loopback_addresses(handle).await?;
+    let present: HashSet<IpAddr> = loopback_addresses(handle)
+        .await?
+        .iter()
+        .filter_map(host_address)
+        .collect();
     let mut added = 0;
-    for vip in vips {
-        if present.iter().any(|message| is_vip(message, *vip)) {
-            continue;
-        }
+    for vip in vips.iter().filter(|vip| !present.contains(vip)) {
         let mut request = handle.address().add(LOOPBACK, *vip, host_prefix(*vip));
         let message = request.message_mut();
         match vip {
@@ -65,8 +63,12 @@ pub async fn add_vips(handle: &Handle, vips: &[IpAddr]) -> Result<usize, RunErro
 /// # Errors
 /// [`RunError::Netlink`], naming the address.
 pub async fn remove_vips(handle: &Handle, vips: &[IpAddr]) -> Result<(), RunError> {
+    if vips.is_empty() {
+        return Ok(());
+    }
+    let vips: HashSet<&IpAddr> = vips.iter().collect();
     for message in loopback_addresses(handle).await? {
-        let Some(vip) = vips.iter().find(|vip| is_vip(&message, **vip)) else {
+        let Some(vip) = host_address(&message).filter(|address| vips.contains(address)) else {
             continue;
         };
         handle
@@ -90,10 +92,26 @@ async fn loopback_addresses(handle: &Handle) -> Result<Vec<AddressMessage>, RunE
         .map_err(RunError::netlink("listing the addresses of lo"))
 }
 
-fn is_vip(message: &AddressMessage, vip: IpAddr) -> bool {
-    message.header.index == LOOPBACK
-        && message.header.prefix_len == host_prefix(vip)
-        && message.attributes.contains(&AddressAttribute::Address(vip))
+/// The address a message about `lo` is about, if it is one of its own length like the VIPs.
+fn host_address(message: &AddressMessage) -> Option<IpAddr> {
+    let is_on_lo = message.header.index == LOOPBACK;
+    address_of(message)
+        .filter(|address| is_on_lo && message.header.prefix_len == host_prefix(*address))
+}
+
+/// The address a message is about. On a point-to-point link that is the local one.
+#[must_use]
+pub fn address_of(message: &AddressMessage) -> Option<IpAddr> {
+    let mut plain = None;
+    for attribute in &message.attributes {
+        #[expect(clippy::wildcard_enum_match_arm, reason = "only the address matters")]
+        match attribute {
+            AddressAttribute::Local(address) => return Some(*address),
+            AddressAttribute::Address(address) => plain = Some(*address),
+            _ => {}
+        }
+    }
+    plain
 }
 
 const fn host_prefix(address: IpAddr) -> u8 {
@@ -103,83 +121,34 @@ const fn host_prefix(address: IpAddr) -> u8 {
     }
 }
 
-/// Kernel settings of one interface, as they were before; put back when dropped.
-#[derive(Debug)]
-pub struct Manners {
-    before: Vec<(PathBuf, String)>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Manners {
-    /// Leaves the settings as they are now.
-    pub fn keep(mut self) {
-        self.before.clear();
+    fn message(index: u32, prefix_len: u8, attributes: Vec<AddressAttribute>) -> AddressMessage {
+        let mut message = AddressMessage::default();
+        message.header.index = index;
+        message.header.prefix_len = prefix_len;
+        message.attributes = attributes;
+        message
     }
-}
 
-/// What the kernel must not do on an interface with VIPs, and why.
-const MANNERS: [(&str, &str, &str); 2] = [
-    // A node that has just lost a VIP still has connections from it; an ARP request for their
-    // clients with the VIP as sender would overwrite the new Active node in every neighbour's cache.
-    (
-        "arp_announce",
-        "2",
-        "no ARP request carries a VIP as its sender",
-    ),
-    // XDP answers for the VIPs; where it is not attached nobody should.
-    (
-        "arp_ignore",
-        "1",
-        "the kernel answers ARP only for addresses of the asking interface",
-    ),
-];
-
-/// Teaches the kernel the manners of a VIP host on `interface`.
-#[must_use]
-pub fn teach_manners(interface: &str) -> Manners {
-    let mut manners = Manners { before: Vec::new() };
-    for (key, wanted, reason) in MANNERS {
-        let path = PathBuf::from(format!("/proc/sys/net/ipv4/conf/{interface}/{key}"));
-        match set(&path, wanted) {
-            Ok(before) if before == wanted => {}
-            Ok(before) => {
-                info!(
-                    interface,
-                    key,
-                    from = before,
-                    to = wanted,
-                    reason,
-                    "kernel setting changed"
-                );
-                manners.before.push((path, before));
-            }
-            Err(error) => warn!(
-                interface, key, wanted, %error,
-                "kernel setting could not be changed; set it by hand so that {reason}"
-            ),
-        }
+    #[test]
+    fn only_host_addresses_of_lo_are_taken_for_vips() {
+        let vip: IpAddr = "10.0.0.100".parse().unwrap();
+        let address = || vec![AddressAttribute::Address(vip)];
+        assert_eq!(host_address(&message(LOOPBACK, 32, address())), Some(vip));
+        assert_eq!(host_address(&message(LOOPBACK, 8, address())), None);
+        assert_eq!(host_address(&message(2, 32, address())), None);
     }
-    manners
-}
 
-/// Writes a setting and answers what it was.
-fn set(path: &PathBuf, wanted: &str) -> io::Result<String> {
-    let before = fs::read_to_string(path)?.trim().to_owned();
-    if before != wanted {
-        fs::write(path, wanted)?;
-    }
-    Ok(before)
-}
-
-impl Drop for Manners {
-    fn drop(&mut self) {
-        for (path, before) in &self.before {
-            match fs::write(path, before) {
-                // The interface, and its settings with it, may be gone by now.
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    warn!(path = %path.display(), %error, "kernel setting not put back");
-                }
-                Ok(()) | Err(_) => {}
-            }
-        }
+    #[test]
+    fn of_a_point_to_point_link_the_local_end_counts() {
+        let [other, own]: [IpAddr; 2] = ["10.0.0.1", "10.0.0.2"].map(|text| text.parse().unwrap());
+        let both = vec![
+            AddressAttribute::Address(other),
+            AddressAttribute::Local(own),
+        ];
+        assert_eq!(address_of(&message(2, 32, both)), Some(own));
     }
 }

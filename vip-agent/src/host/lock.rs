@@ -1,0 +1,187 @@
+//! Keeps two agents from using the same directories: each would destroy what the other has there.
+
+use std::fs::{self, DirBuilder, File, Permissions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+
+use crate::error::RunError;
+
+/// Whoever may open a locked file can take the lock himself and keep the agent from starting.
+const LOCK_MODE: u32 = 0o600;
+
+/// The group may use the control socket in it.
+const RUNTIME_DIR_MODE: u32 = 0o750;
+
+const PIN_DIR_MODE: u32 = 0o700;
+
+/// The runtime directory, while this agent runs; the kernel gives it back however the process ends.
+#[derive(Debug)]
+pub struct RuntimeLock {
+    _file: File,
+}
+
+/// Creates the runtime directory and takes the lock in it.
+///
+/// # Errors
+/// [`RunError::AlreadyRunning`] if another agent holds it.
+pub fn runtime_dir(directory: &Path) -> Result<RuntimeLock, RunError> {
+    create(directory, RUNTIME_DIR_MODE).map_err(RunError::io(format!(
+        "creating the runtime directory {}",
+        directory.display()
+    )))?;
+    let path = directory.join("lock");
+    let describe = || format!("taking the lock {}", path.display());
+    let mut file = File::options()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .mode(LOCK_MODE)
+        .open(&path)
+        .map_err(RunError::io(describe()))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(Errno::WOULDBLOCK) => {
+            let mut text = String::new();
+            let pid = file
+                .read_to_string(&mut text)
+                .ok()
+                .and_then(|_| text.trim().parse().ok());
+            return Err(RunError::AlreadyRunning {
+                pid,
+                runtime_dir: directory.to_owned(),
+            });
+        }
+        Err(error) => return Err(RunError::io(describe())(error.into())),
+    }
+    let fill = |mut file: &File| {
+        // An earlier version may have made it for everybody to read.
+        file.set_permissions(Permissions::from_mode(LOCK_MODE))?;
+        file.set_len(0)?;
+        writeln!(file, "{}", std::process::id())
+    };
+    fill(&file).map_err(RunError::io(describe()))?;
+    Ok(RuntimeLock { _file: file })
+}
+
+/// The pin directory, while this agent runs.
+#[derive(Debug)]
+pub struct PinLock {
+    _directory: File,
+    path: PathBuf,
+    created: bool,
+}
+
+/// Creates the pin directory and locks it: the data plane in it is this agent's, whatever its
+/// runtime directory is.
+///
+/// # Errors
+/// [`RunError::PinsTaken`] if another agent holds it.
+pub fn pin_dir(directory: &Path) -> Result<PinLock, RunError> {
+    let describe = || format!("locking the pin directory {}", directory.display());
+    loop {
+        let created = create(directory, PIN_DIR_MODE).map_err(RunError::io(describe()))?;
+        let file = match File::open(directory) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(RunError::io(describe())(error)),
+        };
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => return Err(RunError::PinsTaken(directory.to_owned())),
+            Err(error) => return Err(RunError::io(describe())(error.into())),
+        }
+        // An agent that was just ending may have removed it in between: a lock on what is gone
+        // keeps nobody away.
+        let locked = file.metadata().map_err(RunError::io(describe()))?;
+        if fs::metadata(directory).is_ok_and(|now| now.ino() == locked.ino()) {
+            return Ok(PinLock {
+                _directory: file,
+                path: directory.to_owned(),
+                created,
+            });
+        }
+    }
+}
+
+impl Drop for PinLock {
+    fn drop(&mut self) {
+        if self.created {
+            // Still under the lock. It stays if a data plane is in it, and is gone if one was.
+            drop(fs::remove_dir(&self.path));
+        }
+    }
+}
+
+/// Creates a directory with this mode, and those above it; answers whether it was missing.
+fn create(directory: &Path, mode: u32) -> io::Result<bool> {
+    if let Some(parent) = directory.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    match DirBuilder::new().mode(mode).create(directory) {
+        Ok(()) => Ok(true),
+        Err(_) if directory.is_dir() => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().mode() & 0o777
+    }
+
+    #[test]
+    fn a_second_lock_names_the_process_that_holds_the_first() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = runtime_dir(directory.path()).unwrap();
+        let error = runtime_dir(directory.path()).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains(&format!("pid {}", std::process::id())),
+            "{error}"
+        );
+        drop(first);
+        runtime_dir(directory.path()).unwrap();
+    }
+
+    #[test]
+    fn no_other_user_can_take_the_lock() {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = parent.path().join("run");
+        drop(runtime_dir(&directory).unwrap());
+        assert_eq!(mode(&directory), RUNTIME_DIR_MODE);
+        let lock = directory.join("lock");
+        assert_eq!(mode(&lock), LOCK_MODE);
+        fs::set_permissions(&lock, Permissions::from_mode(0o644)).unwrap();
+        let _held = runtime_dir(&directory).unwrap();
+        assert_eq!(mode(&lock), LOCK_MODE, "also one that was there before");
+    }
+
+    #[test]
+    fn a_pin_directory_has_one_agent_and_goes_with_it() {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = parent.path().join("pins");
+        let first = pin_dir(&directory).unwrap();
+        let error = pin_dir(&directory).unwrap_err();
+        assert_eq!(error.exit_code(), crate::exit::ExitCode::AlreadyRunning);
+        assert!(
+            error.to_string().contains(&directory.display().to_string()),
+            "{error}"
+        );
+        drop(first);
+        assert!(!directory.exists());
+        fs::create_dir(&directory).unwrap();
+        drop(pin_dir(&directory).unwrap());
+        assert!(directory.exists(), "the administrator made this one");
+    }
+}
