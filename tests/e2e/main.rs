@@ -5,6 +5,7 @@ mod conflict;
 mod election;
 mod failover;
 mod frames;
+mod host;
 mod inputs;
 mod lab_itself;
 mod lab_node;
