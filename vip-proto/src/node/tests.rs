@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr};
 
 use super::*;
-use crate::native::{Key, RejectReason};
+use crate::native::{AdvertView, Key, RejectReason};
 
 mod replay;
 
@@ -224,6 +224,33 @@ fn recordings_from_before_this_start_suppress_but_move_nothing() {
     assert_eq!((status.state, status.epoch), (State::Backup, Epoch(0)));
     let moved = |action: &Action| matches!(action, Action::Claim { .. } | Action::Release { .. });
     assert!(!drain(&mut restarted).iter().any(moved));
+}
+
+#[test]
+fn who_hears_of_a_later_claim_stops_naming_a_successor() {
+    let (mut one, mut other) = (node(1, 11, &[2]), node(2, 22, &[1]));
+    assert!(claims_at(&mut one, 5000).is_some());
+    for tick in 1..=3 {
+        other.handle_timeout(at(tick * 100));
+    }
+    let names = |node: &mut Node| {
+        let bytes = advert(node);
+        let records = AdvertView::new_checked(&bytes).unwrap().records();
+        records.last().unwrap().successor
+    };
+    let now = one.status(at(0)).instances[0].since;
+    introduce(&mut one, &mut other, now);
+    let order = Command::Switchover { to: None };
+    assert_eq!(one.handle_command(VRID, order, now), Ok(()));
+    assert_eq!(names(&mut one), Some(Incarnation(22)));
+    other.handle_datagram(address(1), &advert(&mut one), now);
+    assert_eq!(other.status(now).instances[0].state, State::Active);
+    // Its advert as Active is lost; the next one says that it has left already.
+    let later = other.status(now).instances[0].lease_until.unwrap();
+    other.handle_timeout(later);
+    assert_eq!(names(&mut one), Some(Incarnation(22)));
+    one.handle_datagram(address(2), &advert(&mut other), later);
+    assert_eq!(names(&mut one), None);
 }
 
 #[test]

@@ -147,6 +147,15 @@ fn a_recording_neither_ends_the_doubt_of_being_alone_nor_sets_a_faster_pace() {
 }
 
 #[test]
+fn a_recording_does_not_end_the_doubt_for_what_comes_later_either() {
+    let recorded = advert(&mut node(2, 22, &[1]));
+    let mut alone = patient(1, 12, &[2], Duration::from_secs(10));
+    replay(&mut alone, address(2), &recorded, at(10));
+    alone.handle_dataplane_failure(VRID, at(20));
+    assert_eq!(claims_at(&mut alone, 20_000), Some(10_000));
+}
+
+#[test]
 fn what_is_not_authentic_is_not_even_a_reason_to_look_at_the_clock() {
     let (mut one, mut other) = (node(1, 11, &[2]), node(2, 22, &[1]));
     introduce(&mut one, &mut other, at(1));
