@@ -197,45 +197,47 @@ fn what_others_keep_in_the_pin_directory_is_left_alone() {
 
 #[test]
 fn a_failed_start_leaves_an_earlier_data_plane_as_it_was() {
-    scenario(|lab| {
-        let lan = lab.network("lan")?;
-        let other_lan = lab.network("other")?;
-        let client = lab.client("client", &[&lan])?;
-        let host = lab.host("node", &[&lan, &other_lan])?;
-        let vips = [lan.v4(VIP).into(), other_lan.v4(VIP).into()];
-        let config = alone(&host, &vips[..1])
-            .instance(Instance::new("other", 52).interface("eth1").vip(vips[1]));
-        let mut node = Node::new(&host, config)?;
-        node.start()?;
-        node.wait_for_state("web", "active", PATIENCE)?;
-        node.kill()?;
-        // Somebody takes the second interface away from it.
-        for link in pinned_links(&node, "eth1")? {
-            std::fs::remove_file(link)?;
-        }
-        wait_until(
-            "the program to be detached",
-            PATIENCE,
-            || match xdp_program(&host, "eth1") {
-                Ok(None) => Ok(()),
-                other => Err(format!("{other:?}")),
-            },
-        )?;
-        let attach = ["link", "set", "dev", "eth1", "xdpdrv", "pinned"];
-        host.run("ip", &[&attach[..], &[&pass_program(lab)?]].concat())?;
-        refused(&mut node, code::XDP_BUSY)?;
-        assert!(xdp_program(&host, "eth0")?.is_some(), "still guarded");
-        assert_eq!(on_lo(&host, &vips)?, vips);
-        assert_eq!(setting(&host, "arp_ignore")?, "1");
-        assert_eq!(client.arping(lan.v4(VIP), 2)?, [[0; 6]; 0], "and silent");
-        host.run("ip", &["link", "set", "dev", "eth1", "xdpdrv", "off"])?;
-        node.start()?;
-        node.wait_for_state("other", "active", PATIENCE)?;
-        assert_eq!(client.arping(lan.v4(VIP), 1)?, [host.mac()]);
-        assert!(node.stop()?.success());
-        assert_eq!(on_lo(&host, &vips)?, Vec::<IpAddr>::new());
-        Ok(())
-    });
+    for (taken, kept) in [("eth1", "eth0"), ("eth0", "eth1")] {
+        scenario(|lab| {
+            let lan = lab.network("lan")?;
+            let other_lan = lab.network("other")?;
+            let client = lab.client("client", &[&lan])?;
+            let host = lab.host("node", &[&lan, &other_lan])?;
+            let vips = [lan.v4(VIP).into(), other_lan.v4(VIP).into()];
+            let config = alone(&host, &vips[..1])
+                .instance(Instance::new("other", 52).interface("eth1").vip(vips[1]));
+            let mut node = Node::new(&host, config)?;
+            node.start()?;
+            node.wait_for_state("web", "active", PATIENCE)?;
+            node.kill()?;
+            // Somebody takes an interface away from it.
+            for link in pinned_links(&node, taken)? {
+                std::fs::remove_file(link)?;
+            }
+            wait_until(
+                "the program to be detached",
+                PATIENCE,
+                || match xdp_program(&host, taken) {
+                    Ok(None) => Ok(()),
+                    other => Err(format!("{other:?}")),
+                },
+            )?;
+            let attach = ["link", "set", "dev", taken, "xdpdrv", "pinned"];
+            host.run("ip", &[&attach[..], &[&pass_program(lab)?]].concat())?;
+            refused(&mut node, code::XDP_BUSY)?;
+            assert!(xdp_program(&host, kept)?.is_some(), "still guarded");
+            assert_eq!(on_lo(&host, &vips)?, vips);
+            assert_eq!(setting(&host, "arp_ignore")?, "1");
+            assert_eq!(client.arping(lan.v4(VIP), 2)?, [[0; 6]; 0], "and silent");
+            host.run("ip", &["link", "set", "dev", taken, "xdpdrv", "off"])?;
+            node.start()?;
+            node.wait_for_state("other", "active", PATIENCE)?;
+            assert_eq!(client.arping(lan.v4(VIP), 1)?, [host.mac()]);
+            assert!(node.stop()?.success());
+            assert_eq!(on_lo(&host, &vips)?, Vec::<IpAddr>::new());
+            Ok(())
+        });
+    }
 }
 
 #[test]

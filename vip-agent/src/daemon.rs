@@ -5,6 +5,7 @@
 //! way round.
 
 mod digest;
+mod earlier;
 mod report;
 pub mod shared;
 mod start;

@@ -1,9 +1,8 @@
 //! Brings the agent up, step by step; a step that fails undoes the ones before it.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::sync::{Arc, mpsc as std_mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -18,13 +17,11 @@ use vip_proto::{Incarnation, NodeAddress, Vrid};
 
 use super::digest::digest;
 use super::shared::{Changing, Parts, Shared};
-use super::{conflict_channel, local_vips, notice_channel, provisioned_vips};
+use super::{conflict_channel, earlier, local_vips, notice_channel, provisioned_vips};
 use crate::clock;
-use crate::config::{Config, Transport};
-use crate::dataplane::attach::{Attachment, excludes, occupied};
+use crate::config::{Config, Transport, XdpMode};
+use crate::dataplane::attach::Attachment;
 use crate::dataplane::events::{Conflict, EventReader};
-use crate::dataplane::pins::Pins;
-use crate::dataplane::sizes::Sizes;
 use crate::dataplane::{Dataplane, Slots};
 use crate::driver::{self, Driver, Notice, Placement};
 use crate::error::RunError;
@@ -105,25 +102,23 @@ pub(super) async fn start(
 ) -> Result<Unfinished, RunError> {
     let present = interface::list(handle).await?;
     let interfaces = needed_interfaces(&config, &present)?;
-    interfaces_are_free(&config, &interfaces)?;
+    earlier::interfaces_are_free(&config, &interfaces)?;
     // What can fail without the data plane is tried before the data plane is touched.
     let adverts = AdvertSocket::open(&config.cluster, handle).await?;
-    let excluded = excluded_links(&config, &interfaces);
-    clear_loopback(&config, handle, !excluded.is_empty()).await?;
-    detach(handle, excluded).await?;
+    let excluded = earlier::excluded_links(&config, &interfaces);
+    earlier::clear_loopback(&config, handle, !excluded.is_empty()).await?;
+    earlier::detach(handle, excluded).await?;
     progress.provisioned = provisioned_vips(&config);
     let dataplane = progress.dataplane.insert(Dataplane::load(&config)?);
     progress
         .settings
         .get_or_insert_with(|| Settings::apply(&config.node.runtime_dir));
-    for interface in &interfaces {
-        let attachment = dataplane.attach(interface, config.node.xdp)?;
-        if attachment == Attachment::Adopted {
-            let interface = &interface.name;
-            info!(interface, "adopted the data plane an earlier agent left");
-            progress.adopted = true;
-        }
-    }
+    attach(
+        dataplane,
+        config.node.xdp,
+        &interfaces,
+        &mut progress.adopted,
+    )?;
     dataplane.drop_stale_links(&interfaces.iter().collect::<Vec<_>>())?;
     // Looked at again: now the interfaces tell how the program is attached.
     let present = interface::list(handle).await?;
@@ -139,6 +134,29 @@ pub(super) async fn start(
         &present,
         &progress.provisioned,
     )
+}
+
+/// Attaches to each interface. Goes on after an error: what an earlier agent left is to be taken over
+/// wherever it is, or it would be undone.
+fn attach(
+    dataplane: &mut Dataplane,
+    mode: XdpMode,
+    interfaces: &[Interface],
+    adopted: &mut bool,
+) -> Result<(), RunError> {
+    let mut result = Ok(());
+    for interface in interfaces {
+        match dataplane.attach(interface, mode) {
+            Ok(Attachment::Fresh) => {}
+            Ok(Attachment::Adopted) => {
+                let interface = &interface.name;
+                info!(interface, "adopted the data plane an earlier agent left");
+                *adopted = true;
+            }
+            Err(error) => result = result.and(Err(error)),
+        }
+    }
+    result
 }
 
 /// Says which interfaces let packets to VIPs in that the data plane does not see.
@@ -168,91 +186,6 @@ fn needed_interfaces(config: &Config, present: &[Interface]) -> Result<Vec<Inter
         }
     }
     Ok(needed)
-}
-
-/// Finds out early, and with a better word than "address already in use", that another agent or
-/// another program has the interface. Where an earlier agent of this node has left something, only
-/// attaching can tell.
-fn interfaces_are_free(config: &Config, interfaces: &[Interface]) -> Result<(), RunError> {
-    let pins = Pins::new(&config.node.pin_dir);
-    let what = "looking for an earlier data plane";
-    let links = pins.links().map_err(RunError::io(what))?;
-    let others = pins.other_versions().map_err(RunError::io(what))?;
-    if !(links.is_empty() && others.is_empty()) {
-        return Ok(());
-    }
-    interfaces.iter().try_for_each(|interface| {
-        interface
-            .xdp
-            .map_or(Ok(()), |other| Err(occupied(interface, other)))
-    })
-}
-
-/// The pinned links of an earlier agent that are attached in a way the configuration forbids.
-fn excluded_links(config: &Config, interfaces: &[Interface]) -> Vec<(Interface, PathBuf)> {
-    let pins = Pins::new(&config.node.pin_dir);
-    interfaces
-        .iter()
-        .filter(|interface| {
-            interface
-                .xdp
-                .is_some_and(|xdp| excludes(config.node.xdp, xdp))
-        })
-        .map(|interface| {
-            let path = pins.link(&interface.name, interface.index);
-            (interface.clone(), path)
-        })
-        .filter(|(_, path)| path.exists())
-        .collect()
-}
-
-/// How long the kernel may take to detach a program whose link was removed.
-const DETACHED_WITHIN: Duration = Duration::from_secs(2);
-
-/// Detaches an earlier agent's program from interfaces. VIPs must be off `lo` before.
-async fn detach(handle: &Handle, links: Vec<(Interface, PathBuf)>) -> Result<(), RunError> {
-    for (interface, path) in links {
-        let name = &interface.name;
-        info!(
-            interface = name,
-            "the data plane an earlier agent left is attached in another mode than [node] xdp \
-             says: attaching it anew"
-        );
-        let what = || format!("detaching the earlier data plane from {name}");
-        std::fs::remove_file(&path).map_err(RunError::io(what()))?;
-        // The kernel does that later, by itself.
-        let deadline = tokio::time::Instant::now() + DETACHED_WITHIN;
-        let is_attached =
-            |now: &Interface| now.index == interface.index && now.xdp == interface.xdp;
-        while interface::list(handle).await?.iter().any(is_attached) {
-            if tokio::time::Instant::now() > deadline {
-                return Err(RunError::io(what())(io::ErrorKind::TimedOut.into()));
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    }
-    Ok(())
-}
-
-/// Takes VIPs of an earlier agent off `lo` that will not be guarded any more: those no longer
-/// configured, and all of them if its data plane has to be replaced or is to be `detached`. Also
-/// where this agent does not provision any: what nobody guards would be answered for.
-async fn clear_loopback(config: &Config, handle: &Handle, detached: bool) -> Result<(), RunError> {
-    let pins = Pins::new(&config.node.pin_dir);
-    let what = "looking for an earlier data plane";
-    let earlier = pins.vips().map_err(RunError::io(what))?;
-    let replaced = detached
-        || pins.incompatibility(Sizes::of(config)).is_some()
-        || !pins
-            .other_versions()
-            .map_err(RunError::io(what))?
-            .is_empty();
-    let kept: HashSet<IpAddr> = local_vips(config).into_iter().collect();
-    let unguarded: Vec<IpAddr> = earlier
-        .into_iter()
-        .filter(|vip| replaced || !kept.contains(vip))
-        .collect();
-    provision::remove_vips(handle, &unguarded).await
 }
 
 /// A running agent without what is in its [`Progress`].
