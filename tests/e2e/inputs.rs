@@ -2,13 +2,14 @@
 //! program taken off its interface, and the control API asked badly.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Result;
-use lab::{Lab, Node, scenario, wait_until};
+use anyhow::{Context as _, Result};
+use lab::{Host, Lab, Node, scenario, wait_until};
 
 use crate::link::plug_in_anew;
-use crate::support::{Cluster, PATIENCE, wait_for_log};
+use crate::support::{Cluster, PATIENCE, instance, wait_for_log, xdp_program};
 
 /// Long enough for a node that believes nobody to become Active.
 const QUIET: Duration = Duration::from_millis(1500);
@@ -138,6 +139,91 @@ fn a_node_keeps_its_address_and_says_that_it_cannot_send_while_it_is_gone() {
         wait_until_heard(node, own_address(peer)?, true)?;
         cluster.settle(0)
     });
+}
+
+#[test]
+fn an_interface_whose_deletion_the_kernel_could_not_tell_is_gone_nevertheless() {
+    scenario(|lab| {
+        let mut cluster = Cluster::running(lab, 2, |_, instance| instance, |_, config| config)?;
+        cluster.nodes[0].freeze()?;
+        let namespace = cluster.nodes[0].host.namespace();
+        // More changes than the agent's socket has room for; the last ones are dropped.
+        let changes: String = (0..1000)
+            .map(|number| format!("link set dev lo alias change-{number}\n"))
+            .collect();
+        let batch = cluster.nodes[0].host.file("batch");
+        std::fs::write(&batch, changes + "link del eth0\n")?;
+        let batch = batch.to_str().context("a path in UTF-8")?;
+        namespace.run("ip", &["-batch", batch])?;
+        cluster.nodes[0].thaw()?;
+        cluster.nodes[0].wait_for_state("web", "initialize", PATIENCE)?;
+        assert_eq!(instance(&cluster.nodes[0], "web")?["reason"], "link_gone");
+        wait_for_log(&cluster.nodes[0].host, &["interface is gone"])?;
+        // And the watch goes on: the interface may come back.
+        let mac = cluster.nodes[0].mac();
+        plug_in_anew(&cluster.nodes[0], &cluster.lan, mac)?;
+        cluster.settle(0)?;
+        cluster.assert_served_by(0)
+    });
+}
+
+#[test]
+fn a_data_plane_that_is_taken_off_its_interface_is_noticed_and_put_back() {
+    scenario(|lab| {
+        let cluster = Cluster::running(lab, 2, |_, instance| instance, |_, config| config)?;
+        let host = &cluster.nodes[0].host;
+        assert_eq!(xdp(&cluster.nodes[0])?, "native");
+        let before = xdp_program(host, "eth0")?;
+        lab::pass_program::detach(&pinned_link(host)?)?;
+        assert_eq!(xdp_program(host, "eth0")?, None);
+        wait_for_log(host, &["the data plane was taken off", "eth0"])?;
+        wait_for_log(host, &["state changed", "reason=\"dataplane_failed\""])?;
+        // It is put back, and only then the node takes part again.
+        cluster.settle(0)?;
+        assert_eq!(xdp_program(host, "eth0")?, before);
+        assert_eq!(xdp(&cluster.nodes[0])?, "native");
+        cluster.assert_served_by(0)?;
+
+        // Another program is in its place: the node stays out, says so, and status shows it.
+        lab::pass_program::detach(&pinned_link(host)?)?;
+        let pass = host
+            .pin_dir()
+            .parent()
+            .context("the lab's pins")?
+            .join("pass");
+        let pass = pass.to_str().context("a path in UTF-8")?;
+        host.run(
+            "ip",
+            &["link", "set", "dev", "eth0", "xdpgeneric", "pinned", pass],
+        )?;
+        wait_for_log(host, &["cannot be used", "another XDP program"])?;
+        cluster.nodes[1].wait_for_state("web", "active", PATIENCE)?;
+        cluster.nodes[0].wait_for_state("web", "initialize", PATIENCE)?;
+        assert_eq!(xdp(&cluster.nodes[0])?, "generic");
+        host.namespace().ip("link set dev eth0 xdpgeneric off")?;
+        cluster.settle(0)?;
+        cluster.assert_served_by(0)
+    });
+}
+
+/// What `status` says of the program on the first interface.
+fn xdp(node: &Node) -> Result<String> {
+    let status = node.status()?;
+    let xdp = status["interfaces"][0]["xdp"].as_str();
+    Ok(xdp.unwrap_or_default().to_owned())
+}
+
+/// Where the agent has pinned its link to the host's only interface.
+fn pinned_link(host: &Host) -> Result<PathBuf> {
+    let found = host.run(
+        "find",
+        &[
+            host.pin_dir().to_str().context("a path in UTF-8")?,
+            "-name",
+            "link-eth0-*",
+        ],
+    )?;
+    Ok(PathBuf::from(found.trim()))
 }
 
 /// Two nodes that send to a group from addresses of their own, `address(network, node)`.

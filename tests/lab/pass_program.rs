@@ -1,4 +1,4 @@
-//! The do-nothing XDP program for the far ends of veth pairs.
+//! The do-nothing XDP program for the far ends of veth pairs, and how a program is taken off.
 //!
 //! `XDP_TX` out of a veth interface stalls after 256 frames unless the peer has an XDP program too.
 //! Two instructions, loaded with bare bpf(2) calls: no object file, no compiler.
@@ -17,6 +17,10 @@ const PROGRAM: [u64; 2] = [0x0000_0002_0000_00b7, 0x95];
 const PROG_LOAD: libc::c_int = 5;
 /// `BPF_OBJ_PIN` of bpf(2).
 const OBJ_PIN: libc::c_int = 6;
+/// `BPF_OBJ_GET` of bpf(2).
+const OBJ_GET: libc::c_int = 7;
+/// `BPF_LINK_DETACH` of bpf(2).
+const LINK_DETACH: libc::c_int = 34;
 /// `BPF_PROG_TYPE_XDP`.
 const TYPE_XDP: u32 = 6;
 
@@ -39,12 +43,12 @@ struct LoadAttributes {
     log_buf: u64,
 }
 
-/// Fields of `union bpf_attr` for `BPF_OBJ_PIN`.
+/// Fields of `union bpf_attr` for `BPF_OBJ_PIN` and `BPF_OBJ_GET`.
 #[repr(C)]
 struct PinAttributes {
     /// Address of the path.
     pathname: u64,
-    /// What to pin.
+    /// What to pin; 0 to open.
     bpf_fd: u32,
     /// No flags.
     file_flags: u32,
@@ -89,9 +93,28 @@ pub fn pin(path: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Takes a pinned link's program off its interface; the link and its pin stay, without effect.
+///
+/// # Errors
+/// If there is no link pinned at `path`.
+pub fn detach(path: &Path) -> Result<()> {
+    let name = CString::new(path.as_os_str().as_bytes()).context("a path without NUL")?;
+    let get = PinAttributes {
+        pathname: name.as_ptr() as u64,
+        bpf_fd: 0,
+        file_flags: 0,
+    };
+    let link = bpf(OBJ_GET, &get).with_context(|| format!("opening {}", path.display()))?;
+    // SAFETY: bpf(2) has just returned this descriptor to us, and nobody else holds it.
+    let link = unsafe { OwnedFd::from_raw_fd(link) };
+    let descriptor = u32::try_from(link.as_raw_fd()).context("a descriptor")?;
+    bpf(LINK_DETACH, &descriptor).with_context(|| format!("detaching {}", path.display()))?;
+    Ok(())
+}
+
 /// One bpf(2) call; `attributes` must be a prefix of `union bpf_attr` whose addresses are valid.
 fn bpf<T>(command: libc::c_int, attributes: &T) -> std::io::Result<i32> {
-    // SAFETY: `attributes` points to `size_of::<T>()` readable bytes, and both callers in this file
+    // SAFETY: `attributes` points to `size_of::<T>()` readable bytes, and the callers in this file
     // fill their addresses from values that outlive the call.
     let result = unsafe {
         libc::syscall(

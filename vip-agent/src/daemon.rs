@@ -31,6 +31,7 @@ use crate::driver::{Notice, SHUTDOWN_BOUND};
 use crate::error::RunError;
 use crate::host::interface::{self, Interface};
 use crate::host::{lock, membership, preflight, provision};
+use crate::inputs::guard;
 use crate::inputs::request::Request;
 
 /// Runs the agent until SIGTERM or SIGINT.
@@ -168,6 +169,7 @@ async fn look_after(running: &mut Running, handle: &Handle) {
         running.addresses = start::watch_addresses(config, &provisioned);
     }
     attach_waiting(running, handle).await;
+    guard::look(&running.shared, handle).await;
 }
 
 fn control_ended(result: Result<io::Result<()>, JoinError>) -> RunError {
@@ -203,6 +205,14 @@ async fn handle_notice(running: &mut Running, handle: &Handle, notice: Notice) {
             running.waiting.entry(name).or_default();
         }
         Notice::InterfaceChanged(interface) => interface_changed(running, interface),
+        Notice::Detached(interface) => {
+            error!(
+                interface = interface.name,
+                program = interface.xdp.map(|other| other.id),
+                "the data plane was taken off the interface: its instances wait until it is back"
+            );
+            interface_changed(running, interface);
+        }
         Notice::InterfaceAppeared(interface) => {
             running.waiting.entry(interface.name).or_default();
             attach_waiting(running, handle).await;

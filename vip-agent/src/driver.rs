@@ -3,6 +3,8 @@
 //! Nothing here blocks, waits for anyone, or allocates per tick. Order matters and is the
 //! machine's: flips are carried out where they stand between the adverts.
 
+mod interfaces;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
@@ -12,9 +14,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use tokio::sync::{mpsc, oneshot};
 use vip_proto::native::MAX_DATAGRAM;
-use vip_proto::node::{Action, LinkState, Node, Report};
+use vip_proto::node::{Action, Node, Report};
 use vip_proto::{Instant, Vrid};
 
+use self::interfaces::Pending;
 use crate::clock;
 use crate::dataplane::slots::InstanceSlots;
 use crate::host::interface::Interface;
@@ -25,6 +28,9 @@ use crate::outputs::announce::Announcer;
 
 /// Datagrams handled before timers are looked at again: bounds the time a flood of them can take.
 const DATAGRAMS_PER_TURN: usize = 64;
+
+/// Requests handled before adverts and timers are looked at again.
+const REQUESTS_PER_TURN: usize = 16;
 
 /// Where an instance is: its slot in the data plane and its interface.
 #[derive(Debug, Clone)]
@@ -47,7 +53,8 @@ pub enum Notice {
         /// What happened.
         report: Report,
     },
-    /// An interface that instances need has appeared: the data plane must be attached to it.
+    /// An interface that instances need has appeared, or has lost the data plane: it must be attached.
+    /// Said again until [`Request::Attached`] comes.
     InterfaceAppeared(Interface),
     /// An interface changed its state or address.
     InterfaceChanged(Interface),
@@ -63,6 +70,8 @@ pub enum Notice {
         /// What the failure was.
         error: String,
     },
+    /// Somebody took the data plane off an interface: its instances wait until it is attached again.
+    Detached(Interface),
     /// Adverts cannot be sent; told once until they can be again.
     TransmitFailed {
         /// What the kernel answered.
@@ -81,6 +90,8 @@ pub struct Driver {
     requests: RequestQueue,
     announcer: Announcer,
     notices: mpsc::Sender<Notice>,
+    program: u32,
+    pending: Pending,
     counters: LoopCounters,
     buffer: Box<[u8; MAX_DATAGRAM]>,
     transmit_failing: bool,
@@ -94,6 +105,8 @@ pub struct Parts {
     pub node: Node,
     /// Where each instance is.
     pub placements: BTreeMap<Vrid, Placement>,
+    /// Kernel's number of the data plane's program.
+    pub program: u32,
     /// The leases.
     pub instances: Arc<InstanceSlots>,
     /// The advert socket.
@@ -121,6 +134,8 @@ impl Driver {
             requests: parts.requests,
             announcer: parts.announcer,
             notices: parts.notices,
+            program: parts.program,
+            pending: Pending::default(),
             counters: LoopCounters::default(),
             buffer: Box::new([0; MAX_DATAGRAM]),
             transmit_failing: false,
@@ -150,13 +165,15 @@ impl Driver {
             self.feed_adverts()?;
             self.feed_requests()?;
             self.feed_timeout();
+            self.look_after_interfaces();
         }
         Ok(())
     }
 
     /// Sleeps until something can be read or the machine's next timeout.
     fn wait(&mut self) -> io::Result<()> {
-        let timeout = self.node.poll_timeout().map(|deadline| {
+        let deadline = [self.node.poll_timeout(), self.pending.due()];
+        let timeout = deadline.into_iter().flatten().min().map(|deadline| {
             let left = deadline.saturating_since(clock::now());
             Timespec {
                 tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
@@ -194,6 +211,7 @@ impl Driver {
             match event {
                 LinkEvent::Is(interface) => self.interface_is(&interface),
                 LinkEvent::Deleted { index } => self.interface_deleted(index),
+                LinkEvent::Listed { present } => self.interfaces_listed(&present),
             }
             self.drain();
         }
@@ -202,11 +220,15 @@ impl Driver {
 
     fn feed_requests(&mut self) -> io::Result<()> {
         self.requests.acknowledge()?;
-        while let Some(request) = self.requests.next() {
+        for _ in 0..REQUESTS_PER_TURN {
+            let Some(request) = self.requests.next() else {
+                return Ok(());
+            };
             self.handle_request(request);
             self.drain();
         }
-        Ok(())
+        // There may be more: the next turn looks.
+        self.requests.remind()
     }
 
     fn feed_timeout(&mut self) {
@@ -241,6 +263,7 @@ impl Driver {
                 answer(reply, result);
             }
             Request::Attached(interface) => self.interface_attached(&interface),
+            Request::Guarded(interface) => self.interface_guarded(&interface),
             Request::Shutdown => {
                 self.node.handle_shutdown(now);
                 self.stopping = true;
@@ -311,79 +334,6 @@ impl Driver {
                 }
             }
         }
-    }
-
-    /// An interface is there, in this condition.
-    fn interface_is(&mut self, interface: &Interface) {
-        if let Err(error) = self.adverts.follow(interface) {
-            self.notify(Notice::TransmitFailed {
-                error: format!("moving to the new {}: {error}", interface.name),
-            });
-        }
-        let here: Vec<(Vrid, Option<u32>)> = self
-            .placements
-            .iter()
-            .filter(|(_, placement)| placement.interface == interface.name)
-            .map(|(vrid, placement)| (*vrid, placement.ifindex))
-            .collect();
-        if here.is_empty() {
-            return;
-        }
-        if here
-            .iter()
-            .all(|(_, index)| *index != Some(interface.index))
-        {
-            // Made anew: nobody may be Active on it before the data plane is attached.
-            self.notify(Notice::InterfaceAppeared(interface.clone()));
-            return;
-        }
-        for (vrid, _) in here {
-            self.place(vrid, interface);
-            let state = if interface.up {
-                LinkState::Up
-            } else {
-                LinkState::Down
-            };
-            self.node.handle_link(vrid, state, clock::now());
-            self.drain();
-        }
-        self.notify(Notice::InterfaceChanged(interface.clone()));
-    }
-
-    /// The data plane is attached to an interface that was made anew.
-    fn interface_attached(&mut self, interface: &Interface) {
-        for placement in self.placements.values_mut() {
-            if placement.interface == interface.name {
-                placement.ifindex = Some(interface.index);
-            }
-        }
-        self.interface_is(interface);
-    }
-
-    fn interface_deleted(&mut self, index: u32) {
-        let gone: Vec<(Vrid, String)> = self
-            .placements
-            .iter_mut()
-            .filter(|(_, placement)| placement.ifindex == Some(index))
-            .map(|(vrid, placement)| {
-                placement.ifindex = None;
-                (*vrid, placement.interface.clone())
-            })
-            .collect();
-        for (vrid, _) in &gone {
-            self.node.handle_link(*vrid, LinkState::Gone, clock::now());
-            self.drain();
-        }
-        if let Some((_, name)) = gone.into_iter().next() {
-            self.notify(Notice::InterfaceGone { name });
-        }
-    }
-
-    /// Answers for the instance's VIPs carry the interface's present address.
-    fn place(&mut self, vrid: Vrid, interface: &Interface) {
-        let (index, mac) = (interface.index, interface.mac);
-        self.write(vrid, |slots, slot| slots.set_interface(slot, index, mac));
-        self.announcer.set_interface(vrid, index, mac);
     }
 
     /// Tells the rest of the agent, if it listens; the election never waits for a log line.

@@ -259,6 +259,7 @@ fn finish(
     let parts = driver::Parts {
         node,
         placements,
+        program: dataplane.program_id()?,
         instances: slots.instances,
         adverts,
         links,

@@ -27,8 +27,10 @@ pub enum Request {
         /// Whether it was accepted, and when.
         reply: oneshot::Sender<Result<Instant, Refusal>>,
     },
-    /// An interface that was gone is back, with the data plane attached to it.
+    /// An interface that was gone, or had lost the data plane, is there with the data plane attached.
     Attached(Interface),
+    /// What an interface has in its XDP slot; nothing else in it counts.
+    Guarded(Interface),
     /// Release everything, tell the peers, and end.
     Shutdown,
 }
@@ -101,11 +103,7 @@ impl Requests {
     /// [`Ended`].
     pub fn send(&self, request: Request) -> Result<(), Ended> {
         self.sender.send(request).map_err(|_| Ended)?;
-        match rustix::io::write(&*self.wake, &1_u64.to_ne_bytes()) {
-            // A counter that is full wakes just as well.
-            Ok(_) | Err(rustix::io::Errno::AGAIN) => Ok(()),
-            Err(_) => Err(Ended),
-        }
+        wake(&self.wake).map_err(|_| Ended)
     }
 
     /// What is known now.
@@ -119,10 +117,26 @@ impl Requests {
     }
 }
 
+fn wake(event: &OwnedFd) -> io::Result<()> {
+    match rustix::io::write(event, &1_u64.to_ne_bytes()) {
+        // A counter that is full wakes just as well.
+        Ok(_) | Err(rustix::io::Errno::AGAIN) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
 impl RequestQueue {
     /// The next request, if one waits.
     pub fn next(&self) -> Option<Request> {
         self.receiver.try_recv().ok()
+    }
+
+    /// Wakes this end once more, for requests that were left.
+    ///
+    /// # Errors
+    /// What the kernel answers.
+    pub fn remind(&self) -> io::Result<()> {
+        wake(&self.wake)
     }
 
     /// Takes notice of having been woken; call before draining.
