@@ -1,7 +1,9 @@
 //! What reaches the agent, and what does not: adverts' addresses, lost link changes, floods, the
 //! program taken off its interface, and the control API asked badly.
 
+use std::io::{Read as _, Write as _};
 use std::net::IpAddr;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,7 +11,7 @@ use anyhow::{Context as _, Result};
 use lab::{Host, Lab, Node, scenario, wait_until};
 
 use crate::link::plug_in_anew;
-use crate::support::{Cluster, PATIENCE, instance, wait_for_log, xdp_program};
+use crate::support::{Cluster, PATIENCE, instance, protocol, wait_for_log, xdp_program};
 
 /// Long enough for a node that believes nobody to become Active.
 const QUIET: Duration = Duration::from_millis(1500);
@@ -204,6 +206,99 @@ fn a_data_plane_that_is_taken_off_its_interface_is_noticed_and_put_back() {
         cluster.settle(0)?;
         cluster.assert_served_by(0)
     });
+}
+
+#[test]
+fn what_cannot_be_an_advert_does_not_reach_the_election() {
+    scenario(|lab| {
+        let cluster = Cluster::running(lab, 2, |_, instance| instance, |_, config| config)?;
+        let node = &cluster.nodes[0];
+        let before = protocol(node, "adverts_rejected")?;
+        let target = std::net::SocketAddr::from((node.host.v4(), PORT));
+        let peer = &cluster.nodes[1].host;
+        let socket = peer
+            .namespace()
+            .enter(|| Ok(std::net::UdpSocket::bind((peer.v4(), 0))?))?;
+        for garbage in [&b""[..], b"VI", &[0x55; 200], &[0x56; 1500]] {
+            for _ in 0..100 {
+                socket.send_to(garbage, target)?;
+            }
+        }
+        // One that has the shape, so that what came before it has been dealt with.
+        let mut shaped = b"VI".to_vec();
+        shaped.resize(200, 0);
+        socket.send_to(&shaped, target)?;
+        wait_until("the datagram to be rejected", PATIENCE, || {
+            let now = protocol(node, "adverts_rejected").map_err(|error| format!("{error:#}"))?;
+            (now > before).then_some(()).ok_or_else(|| now.to_string())
+        })?;
+        assert_eq!(protocol(node, "adverts_rejected")?, before + 1);
+        cluster.settle(0)
+    });
+}
+
+#[test]
+fn the_control_api_refuses_what_it_does_not_understand_in_its_own_words() {
+    scenario(|lab| {
+        let cluster = Cluster::running(lab, 2, |_, instance| instance, |_, config| config)?;
+        let node = &cluster.nodes[0];
+        let long = format!("{{\"to\": \"{}\"}}", "1".repeat(5000));
+        for (method, path, body, status) in [
+            (
+                "POST",
+                "/v1/instances/web/switchover",
+                "{\"t0\": null}",
+                "400",
+            ),
+            ("POST", "/v1/instances/web/switchover", "to=best", "400"),
+            ("POST", "/v1/instances/web/switchover", &long, "413"),
+            ("POST", "/v1/instances/none/switchover", "{}", "404"),
+            ("GET", "/v1/instances/web/switchover", "", "405"),
+            ("GET", "/v2/status", "", "404"),
+        ] {
+            let answer = ask(node, method, path, body)?;
+            let (head, text) = answer.split_once("\r\n\r\n").context("an answer")?;
+            assert!(head.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+            let reply: serde_json::Value = serde_json::from_str(text)?;
+            assert!(
+                reply["error"]
+                    .as_str()
+                    .is_some_and(|error| error.len() > 10),
+                "{answer}"
+            );
+        }
+        assert_eq!(cluster.active(), [0], "nothing was handed over");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_hangup_changes_nothing_and_says_what_does() {
+    scenario(|lab| {
+        let mut cluster = Cluster::running(lab, 2, |_, instance| instance, |_, config| config)?;
+        let pid = cluster.nodes[0].pid()?.to_string();
+        cluster.nodes[0].host.run("kill", &["-HUP", &pid])?;
+        wait_for_log(&cluster.nodes[0].host, &["SIGHUP", "restart"])?;
+        cluster.assert_served_by(0)
+    });
+}
+
+/// UDP port of adverts.
+const PORT: u16 = vip_proto::native::DEFAULT_PORT;
+
+/// One request to the agent's control socket, and the whole answer.
+fn ask(node: &Node, method: &str, path: &str, body: &str) -> Result<String> {
+    let mut stream = UnixStream::connect(node.config.socket())?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nHost: vip-agent\r\nConnection: close\r\nContent-Type: \
+         application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }
 
 /// What `status` says of the program on the first interface.

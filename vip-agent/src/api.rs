@@ -149,8 +149,9 @@ pub struct PeerInstance {
     pub epoch: u32,
 }
 
-/// Body of a switchover request.
+/// Body of a switchover request. A field that is not known is an error: it may be `to`, misspelt.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SwitchoverRequest {
     /// The node to hand over to; absent: the best one alive.
     #[serde(default, skip_serializing_if = "Option::is_none")]

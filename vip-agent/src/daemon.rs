@@ -83,6 +83,7 @@ async fn daemon(config: Config) -> Result<(), RunError> {
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
 impl Signals {
@@ -91,14 +92,21 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate()).map_err(RunError::io(what))?,
             interrupt: signal(SignalKind::interrupt()).map_err(RunError::io(what))?,
+            hangup: signal(SignalKind::hangup()).map_err(RunError::io(what))?,
         })
     }
 
-    /// Waits until one comes.
+    /// Waits until one of those that stop comes; SIGHUP, by which other daemons read their
+    /// configuration again, is answered in the log.
     async fn stop(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hangup.recv() => {
+                    warn!("SIGHUP changes nothing: restart to apply a changed configuration");
+                }
+            }
         }
     }
 }
@@ -141,6 +149,10 @@ async fn serve(
                 }
             },
             Some(result) = running.addresses.join_next() => addresses_ended(result),
+            // Without its checks the daemon would steer to backends that are dead.
+            reason = running.supervisor.ended() => break Err(RunError::io(
+                "checking the backends",
+            )(io::Error::other(reason))),
             _ = tick.tick() => look_after(running, handle).await,
         }
     };

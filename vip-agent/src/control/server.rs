@@ -7,8 +7,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Path as UrlPath, State};
-use axum::http::StatusCode;
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{DefaultBodyLimit, Path as UrlPath, State};
+use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -17,6 +19,7 @@ use tokio::time::{Instant as TokioInstant, sleep};
 use vip_proto::election::{Command, Refusal, State as ElectionState};
 use vip_proto::{Instant, NodeAddress, Vrid};
 
+use super::listener::Bounded;
 use crate::api::{ErrorReply, Status, SwitchoverReply, SwitchoverRequest};
 use crate::daemon::shared::Shared;
 use crate::inputs::request::{Request, Snapshot};
@@ -26,6 +29,9 @@ const HANDOVER_BOUND: Duration = Duration::from_secs(2);
 
 /// Time between two looks for the successor.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
+
+/// Largest request body taken, in bytes: an address has at most 45 characters.
+const MAX_BODY: usize = 4096;
 
 /// Binds the socket; a stale one is replaced (the caller holds the lock that says it is stale).
 ///
@@ -48,11 +54,45 @@ pub fn listen(path: &Path) -> io::Result<UnixListener> {
 /// # Errors
 /// What the listener answers.
 pub async fn serve(listener: UnixListener, shared: Arc<Shared>) -> io::Result<()> {
-    let router = Router::new()
+    axum::serve(Bounded::new(listener), router().with_state(shared)).await
+}
+
+fn router() -> Router<Arc<Shared>> {
+    Router::new()
         .route("/v1/status", get(status))
         .route("/v1/instances/{name}/switchover", post(switchover))
-        .with_state(shared);
-    axum::serve(listener, router).await
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(no_such_method)
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+}
+
+async fn no_such_path(uri: Uri) -> Failure {
+    let error = format!(
+        "there is no {}; there are GET /v1/status and POST /v1/instances/{{name}}/switchover",
+        uri.path()
+    );
+    Failure(StatusCode::NOT_FOUND, error)
+}
+
+async fn no_such_method(method: Method, uri: Uri) -> Failure {
+    let error = format!(
+        "{method} is not what {} takes; there are GET /v1/status and POST \
+         /v1/instances/{{name}}/switchover",
+        uri.path()
+    );
+    Failure(StatusCode::METHOD_NOT_ALLOWED, error)
+}
+
+/// What a switchover is asked with.
+fn switchover_request(body: Result<Bytes, BytesRejection>) -> Result<SwitchoverRequest, Failure> {
+    let body = body.map_err(|rejection| Failure(rejection.status(), rejection.body_text()))?;
+    serde_json::from_slice(&body).map_err(|error| {
+        let error = format!(
+            "the body is not understood: {error}; {{}} hands over to the best node, \
+             {{\"to\": \"ADDRESS\"}} to this one"
+        );
+        Failure(StatusCode::BAD_REQUEST, error)
+    })
 }
 
 /// An answer other than success.
@@ -76,8 +116,9 @@ async fn status(State(shared): State<Arc<Shared>>) -> Result<Json<Status>, Failu
 async fn switchover(
     State(shared): State<Arc<Shared>>,
     UrlPath(name): UrlPath<String>,
-    Json(request): Json<SwitchoverRequest>,
+    body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<SwitchoverReply>, Failure> {
+    let request = switchover_request(body)?;
     let Some(instance) = shared
         .config
         .instances
@@ -172,4 +213,37 @@ fn successor(snapshot: &Snapshot, vrid: Vrid, released: Instant) -> Option<(IpAd
 )]
 fn milliseconds(from: Instant, to: Instant) -> f64 {
     to.saturating_since(from).as_secs_f64() * 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(body: &[u8]) -> (StatusCode, String) {
+        let Failure(status, text) =
+            switchover_request(Ok(Bytes::copy_from_slice(body))).unwrap_err();
+        (status, text)
+    }
+
+    #[test]
+    fn only_a_body_that_is_understood_is_obeyed() {
+        let request = |body: &'static [u8]| switchover_request(Ok(Bytes::from_static(body)));
+        assert_eq!(request(b"{}").ok().map(|request| request.to), Some(None));
+        let to = request(br#"{"to": "fd00::1"}"#)
+            .ok()
+            .and_then(|request| request.to);
+        assert_eq!(to, Some("fd00::1".parse().unwrap()));
+        for bad in [
+            &br#"{"To": "10.0.0.1"}"#[..],
+            br#"{"to": "10.0.0.1", "force": true}"#,
+            br#"{"to": "node-2"}"#,
+            b"to=10.0.0.1",
+            b"",
+        ] {
+            let (status, text) = refused(bad);
+            assert_eq!(status, StatusCode::BAD_REQUEST);
+            assert!(text.contains("ADDRESS"), "{text}");
+        }
+        assert!(refused(br#"{"To": "10.0.0.1"}"#).1.contains("`To`"));
+    }
 }

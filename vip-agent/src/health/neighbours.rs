@@ -6,6 +6,7 @@
 //! half a minute and longer, while the backend has another MAC address or is dead.
 
 use std::collections::HashMap;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
@@ -17,7 +18,8 @@ use netlink_packet_route::neighbour::{
 };
 use netlink_packet_route::route::{RouteAttribute, RouteMessage};
 use rtnetlink::{Handle, MulticastGroup, RouteMessageBuilder, new_multicast_connection};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use tracing::{debug, warn};
 
 use crate::error::RunError;
@@ -54,40 +56,46 @@ pub enum Unreachable {
 /// What is told about each address whenever the tables were read.
 pub type Sighting = Result<Reach, Unreachable>;
 
-/// Watches these addresses for ever, telling `tell` what was found for each.
-///
-/// # Errors
-/// [`RunError::Netlink`] if netlink fails for good.
-pub async fn watch(
-    addresses: Vec<IpAddr>,
-    mut tell: impl FnMut(IpAddr, &Sighting),
+/// Watches these addresses for ever, telling `tell` what was found for each. Whatever fails is tried
+/// again a second later.
+pub async fn watch(addresses: Vec<IpAddr>, mut tell: impl FnMut(IpAddr, &Sighting)) {
+    loop {
+        if let Err(error) = watch_once(&addresses, &mut tell).await {
+            warn!(%error, "the backends' MAC addresses cannot be followed: trying again");
+        }
+        sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Watches until something fails; a netlink stream that ended does not come back by itself.
+async fn watch_once(
+    addresses: &[IpAddr],
+    tell: &mut impl FnMut(IpAddr, &Sighting),
 ) -> Result<(), RunError> {
     let mut ticks = interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (connection, handle, mut changes) = new_multicast_connection(&[MulticastGroup::Neigh])
+        .map_err(RunError::io("subscribing to neighbour changes"))?;
+    // Ends with this function, however it ends.
+    let mut tasks = JoinSet::new();
+    tasks.spawn(connection);
+    let mut occasion = Occasion::Tick;
     loop {
-        // A netlink stream that ended does not come back by itself: start over.
-        let (connection, handle, mut changes) = new_multicast_connection(&[MulticastGroup::Neigh])
-            .map_err(RunError::io("subscribing to neighbour changes"))?;
-        let connection = tokio::spawn(connection);
-        let mut occasion = Some(Occasion::Tick);
-        while let Some(now) = occasion {
-            look(&handle, &addresses, now, &mut tell).await?;
-            occasion = loop {
-                tokio::select! {
-                    _ = ticks.tick() => break Some(Occasion::Tick),
-                    change = changes.next() => match change {
-                        Some((message, _)) if concerns(&message.payload, &addresses) => {
-                            break Some(Occasion::Change);
-                        }
-                        Some(_) => {}
-                        None => break None,
-                    },
-                }
-            };
-        }
-        connection.abort();
-        warn!("the stream of neighbour changes ended; subscribing again");
-        ticks.tick().await;
+        look(&handle, addresses, occasion, tell).await?;
+        occasion = loop {
+            tokio::select! {
+                _ = ticks.tick() => break Occasion::Tick,
+                change = changes.next() => match change {
+                    Some((message, _)) if concerns(&message.payload, addresses) => {
+                        break Occasion::Change;
+                    }
+                    Some(_) => {}
+                    None => return Err(RunError::io("following neighbour changes")(
+                        io::ErrorKind::UnexpectedEof.into(),
+                    )),
+                },
+            }
+        };
     }
 }
 

@@ -101,6 +101,16 @@ impl Supervisor {
         &self.boards
     }
 
+    /// Waits until a check or watch ends, which none should, and answers why it did. Waits for ever
+    /// if there are none (any more).
+    pub async fn ended(&mut self) -> String {
+        match self.tasks.join_next().await {
+            Some(Ok(())) => "it ended by itself".to_owned(),
+            Some(Err(error)) => error.to_string(),
+            None => std::future::pending().await,
+        }
+    }
+
     fn check_all(&mut self, instance: &Instance, backends: &[Backend], pool: &Arc<Pool>) {
         for (index, backend) in backends.iter().enumerate() {
             match backend.check {
@@ -137,9 +147,7 @@ impl Supervisor {
                     pool.sighted(*index, sighting);
                 }
             };
-            if let Err(error) = watch(addresses, tell).await {
-                error!(%error, "the backends' MAC addresses are no longer followed");
-            }
+            watch(addresses, tell).await;
         });
     }
 }
