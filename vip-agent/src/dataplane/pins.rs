@@ -67,18 +67,9 @@ impl Pins {
     /// # Errors
     /// What the file system answers.
     pub fn other_versions(&self) -> io::Result<Vec<PathBuf>> {
-        let entries = match fs::read_dir(&self.root) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(error),
-        };
-        entries
-            .map(|entry| Ok(entry?.path()))
-            .filter(|path| {
-                path.as_ref()
-                    .map_or(true, |path| *path != self.directory && is_version(path))
-            })
-            .collect()
+        let mut others = entries(&self.root)?;
+        others.retain(|path| *path != self.directory && is_version(path));
+        Ok(others)
     }
 
     /// Pinned links, by path.
@@ -86,20 +77,9 @@ impl Pins {
     /// # Errors
     /// What the file system answers.
     pub fn links(&self) -> io::Result<Vec<PathBuf>> {
-        let entries = match fs::read_dir(&self.directory) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(error),
-        };
-        entries
-            .map(|entry| Ok(entry?.path()))
-            .filter(|path| {
-                path.as_ref().map_or(true, |path| {
-                    path.file_name()
-                        .is_some_and(|name| name.to_string_lossy().starts_with("link-"))
-                })
-            })
-            .collect()
+        let mut links = entries(&self.directory)?;
+        links.retain(|path| is_link(path));
+        Ok(links)
     }
 
     /// Why the pinned maps cannot serve this agent; `None`: they can, or there are none.
@@ -200,21 +180,30 @@ fn is_harmless(error: &io::Error) -> bool {
 /// # Errors
 /// What the file system answers; a directory that does not exist is no error.
 pub fn remove_tree(directory: &Path) -> io::Result<()> {
-    let entries = match fs::read_dir(directory) {
-        Ok(entries) => entries.collect::<io::Result<Vec<_>>>()?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    let mut paths: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).collect();
-    paths.sort_by_key(|path| {
-        !path
-            .file_name()
-            .is_some_and(|name| name.to_string_lossy().starts_with("link-"))
-    });
+    let mut paths = entries(directory)?;
+    paths.sort_by_key(|path| !is_link(path));
     for path in paths {
         fs::remove_file(path)?;
     }
-    fs::remove_dir(directory)
+    match fs::remove_dir(directory) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// What is in a directory; nothing, if it does not exist.
+fn entries(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    match fs::read_dir(directory) {
+        Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether this is the pin of a link.
+fn is_link(path: &Path) -> bool {
+    path.file_name()
+        .is_some_and(|name| name.to_string_lossy().starts_with("link-"))
 }
 
 fn mismatch(spec: &MapSpec, info: &MapInfo, entries: u32) -> Option<String> {
