@@ -1,9 +1,10 @@
 //! What goes wrong, one thing after the other.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::Result;
-use lab::cluster::Cluster;
+use lab::cluster::{Cluster, Seen};
 
 use crate::output::{Step, Story};
 
@@ -16,17 +17,7 @@ pub(crate) fn crash(cluster: &mut Cluster, story: &mut Story, settle: Duration) 
     let watch = cluster.watch(cluster.web)?;
     let seen = watch.step(settle, || cluster.nodes[0].node.crash())?;
     drop(watch);
-    cluster.wait_until_active(1)?;
-    let answered_by = cluster.wait_for_http(cluster.web[0])?;
-    let answered_by_v6 = cluster.wait_for_http(cluster.web[1])?;
-    let expected = cluster.nodes[1].answers_as.clone();
-    story.step(Step {
-        name: "crash",
-        expected,
-        answered_by,
-        answered_by_v6,
-        seen,
-    });
+    now_served_by_node(cluster, story, "crash", 1, seen)?;
     story.say("node-1 is repaired; it comes back as Backup");
     cluster.repair(0)
 }
@@ -41,17 +32,7 @@ pub(crate) fn freeze(cluster: &mut Cluster, story: &mut Story, settle: Duration)
     let watch = cluster.watch(cluster.web)?;
     let seen = watch.step(settle, || cluster.nodes[1].node.freeze())?;
     drop(watch);
-    cluster.wait_until_active(0)?;
-    let answered_by = cluster.wait_for_http(cluster.web[0])?;
-    let answered_by_v6 = cluster.wait_for_http(cluster.web[1])?;
-    let expected = cluster.nodes[0].answers_as.clone();
-    story.step(Step {
-        name: "hang",
-        expected,
-        answered_by,
-        answered_by_v6,
-        seen,
-    });
+    now_served_by_node(cluster, story, "hang", 0, seen)?;
     story.say("the agent of node-2 goes on (SIGCONT); it finds its lease ended and is Backup");
     cluster.nodes[1].node.thaw()?;
     cluster.wait_until_backup(1)
@@ -68,18 +49,7 @@ pub(crate) fn switchover(cluster: &mut Cluster, story: &mut Story, settle: Durat
         Ok(())
     })?;
     drop(watch);
-    cluster.wait_until_active(1)?;
-    let answered_by = cluster.wait_for_http(cluster.web[0])?;
-    let answered_by_v6 = cluster.wait_for_http(cluster.web[1])?;
-    let expected = cluster.nodes[1].answers_as.clone();
-    story.step(Step {
-        name: "switchover",
-        expected,
-        answered_by,
-        answered_by_v6,
-        seen,
-    });
-    Ok(())
+    now_served_by_node(cluster, story, "switchover", 1, seen)
 }
 
 /// The backend that gets the packets dies: cable pulled, nothing refuses, nothing answers.
@@ -88,7 +58,6 @@ pub(crate) fn backend_dies(
     story: &mut Story,
     settle: Duration,
 ) -> Result<()> {
-    let [v4, v6] = cluster.lb;
     story.begin(
         "backend",
         "the active backend of lb dies: its cable is pulled",
@@ -96,14 +65,37 @@ pub(crate) fn backend_dies(
     let watch = cluster.watch(cluster.lb)?;
     let seen = watch.step(settle, || cluster.backends[0].host.unplug())?;
     drop(watch);
-    let answered_by = cluster.wait_for_http(v4)?;
-    let answered_by_v6 = cluster.wait_for_http(v6)?;
     let expected = cluster.backends[1].host.name().to_owned();
+    now_served_by(cluster, story, "backend", cluster.lb, expected, seen)
+}
+
+/// Ends a step after which this node is to serve `web`.
+fn now_served_by_node(
+    cluster: &Cluster,
+    story: &mut Story,
+    name: &'static str,
+    number: usize,
+    seen: Seen,
+) -> Result<()> {
+    cluster.wait_until_active(number)?;
+    let expected = cluster.nodes[number].answers_as.clone();
+    now_served_by(cluster, story, name, cluster.web, expected, seen)
+}
+
+/// Ends a step: asks who serves HTTP at the VIPs now, over IPv4 and over IPv6.
+fn now_served_by(
+    cluster: &Cluster,
+    story: &mut Story,
+    name: &'static str,
+    [v4, v6]: [IpAddr; 2],
+    expected: String,
+    seen: Seen,
+) -> Result<()> {
     story.step(Step {
-        name: "backend",
+        name,
         expected,
-        answered_by,
-        answered_by_v6,
+        answered_by: cluster.wait_for_http(v4)?,
+        answered_by_v6: cluster.wait_for_http(v6)?,
         seen,
     });
     Ok(())
