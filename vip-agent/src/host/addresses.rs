@@ -7,11 +7,13 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
+use futures_util::{FutureExt as _, Stream, StreamExt as _};
 use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
+use netlink_sys::SocketAddr;
 use rtnetlink::{Handle, MulticastGroup, new_multicast_connection};
-use tokio::time::sleep;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
 use super::interface;
@@ -21,8 +23,8 @@ use crate::error::RunError;
 /// Changes often come several at once: they are looked at together.
 const SETTLE: Duration = Duration::from_millis(100);
 
-/// Pause before a netlink stream that has ended is opened again.
-const REOPEN: Duration = Duration::from_secs(1);
+/// Pause after something failed: the look, or the netlink stream.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// What is to be where.
 #[derive(Debug, Clone)]
@@ -43,24 +45,45 @@ pub async fn watch(watched: Watched) -> Result<(), RunError> {
         let groups = [MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
         let (connection, handle, mut changes) = new_multicast_connection(&groups)
             .map_err(RunError::io("subscribing to address changes"))?;
-        let connection = tokio::spawn(connection);
-        'stream: loop {
-            if let Err(error) = look(&handle, &watched, &mut elsewhere).await {
-                warn!(%error, "looking after the VIPs");
+        let mut connections = JoinSet::new();
+        connections.spawn(connection);
+        let mut trouble = None;
+        loop {
+            let outcome = look(&handle, &watched, &mut elsewhere).await;
+            let now = outcome.err().map(|error| error.to_string());
+            if let Some(error) = now.as_ref().filter(|_| now != trouble) {
+                warn!(error, "the VIPs cannot be looked after; trying again");
             }
-            loop {
-                match changes.next().await {
-                    None => break 'stream,
-                    Some((message, _)) if concerns(&message, &watched.vips) => break,
-                    Some(_) => {}
+            trouble = now;
+            let patience = if trouble.is_some() {
+                LOOK_AGAIN
+            } else {
+                Duration::MAX
+            };
+            match timeout(patience, change(&mut changes, &watched.vips)).await {
+                Ok(false) => break,
+                Ok(true) => {
+                    sleep(SETTLE).await;
+                    while let Some(Some(_)) = changes.next().now_or_never() {}
                 }
+                Err(_) => {}
             }
-            sleep(SETTLE).await;
-            while let Some(Some(_)) = futures_util::FutureExt::now_or_never(changes.next()) {}
         }
-        connection.abort();
-        sleep(REOPEN).await;
+        sleep(LOOK_AGAIN).await;
     }
+}
+
+/// Waits for a message that concerns a VIP; answers whether there was one before the stream ended.
+async fn change<S>(changes: &mut S, vips: &BTreeSet<IpAddr>) -> bool
+where
+    S: Stream<Item = (NetlinkMessage<RouteNetlinkMessage>, SocketAddr)> + Unpin,
+{
+    while let Some((message, _)) = changes.next().await {
+        if concerns(&message, vips) {
+            return true;
+        }
+    }
+    false
 }
 
 /// Whether a message is about a VIP. Hosts with many containers see addresses come and go all the
