@@ -13,7 +13,7 @@ use serde_json::Value;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 /// Time between adverts, where a test does not choose its own: short, and yet long enough that a stall
 /// of a busy machine ends no lease.
-pub(crate) const INTERVAL: Duration = Duration::from_millis(50);
+pub(crate) const INTERVAL: Duration = Duration::from_millis(100);
 /// Host number of the VIPs: 10.N.0.100 and fd00:N::100.
 pub(crate) const VIP: u8 = 100;
 
