@@ -25,6 +25,9 @@ const BUFFER: usize = 64 * 1024;
 const NEW_LINK: u16 = 16;
 const DELETED_LINK: u16 = 17;
 
+/// `AF_UNSPEC` of linux/socket.h, as `ifi_family` has it.
+const UNSPECIFIED: u8 = 0;
+
 /// Calls of [`LinkWatch::retry`] after which a listing without an end is given up.
 const PATIENCE: u32 = 5;
 
@@ -206,24 +209,33 @@ impl Listing {
                 self.interrupted |= buffer.flags() & NLM_F_DUMP_INTR != 0;
                 self.seen.get_or_insert_default();
             }
-            // By the message's fixed part: an interface whose attributes are too new to be parsed
-            // exists nevertheless.
-            match (buffer.message_type(), index(buffer.payload())) {
-                (NEW_LINK, Some(index)) => {
-                    self.seen.as_mut().map(|seen| seen.insert(index));
+            if !is_of_one_protocol(buffer.message_type(), buffer.payload()) {
+                self.count(buffer.message_type(), buffer.payload());
+                if let Ok(message) = NetlinkMessage::deserialize(bytes) {
+                    self.message(message.payload, answers, handle);
                 }
-                (DELETED_LINK, Some(index)) => {
-                    self.seen.as_mut().map(|seen| seen.remove(&index));
-                }
-                _ => {}
-            }
-            if let Ok(message) = NetlinkMessage::deserialize(bytes) {
-                self.message(message.payload, answers, handle);
             }
             match bytes.get(length..) {
                 Some(rest) if length > 0 => bytes = rest,
                 _ => return,
             }
+        }
+    }
+
+    /// Which interfaces there are, by the messages' fixed part: one whose attributes are too new to
+    /// be parsed exists nevertheless.
+    fn count(&mut self, message_type: u16, payload: &[u8]) {
+        let (Some(seen), Some(index)) = (self.seen.as_mut(), index(payload)) else {
+            return;
+        };
+        match message_type {
+            NEW_LINK => {
+                seen.insert(index);
+            }
+            DELETED_LINK => {
+                seen.remove(&index);
+            }
+            _ => {}
         }
     }
 
@@ -266,6 +278,14 @@ impl Listing {
             handle(LinkEvent::Listed { present });
         }
     }
+}
+
+/// Whether a link message tells of one protocol's part of an interface (`ifi_family`), not of the
+/// interface: a bridge tells of its ports by `AF_BRIDGE` ones in the same group. They lack what is in
+/// the XDP slot, and "deleted" only means that the interface is no port any more.
+fn is_of_one_protocol(message_type: u16, payload: &[u8]) -> bool {
+    let family = payload.first().copied().unwrap_or(UNSPECIFIED);
+    matches!(message_type, NEW_LINK | DELETED_LINK) && family != UNSPECIFIED
 }
 
 /// The interface's index in the fixed part of a link message, `struct ifinfomsg`.

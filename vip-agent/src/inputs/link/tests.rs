@@ -1,4 +1,5 @@
 use netlink_packet_core::{DoneMessage, ErrorMessage, NLM_F_MULTIPART};
+use netlink_packet_route::AddressFamily;
 use netlink_packet_route::link::LinkAttribute;
 use std::num::NonZeroI32;
 
@@ -137,6 +138,27 @@ fn an_interface_that_cannot_be_parsed_exists() {
     odd[32..34].copy_from_slice(&u16::MAX.to_ne_bytes());
     world.take(&[is(1, 1), odd, done(1, 0)]);
     assert_eq!(world.listed(), Some(vec![1, 5]));
+}
+
+#[test]
+fn what_a_bridge_says_of_its_ports_is_not_of_the_interfaces() {
+    let of_bridge = |index| {
+        let mut link = link(index);
+        link.header.interface_family = AddressFamily::Bridge;
+        link
+    };
+    let port = |index| message(0, 0, RouteNetlinkMessage::NewLink(of_bridge(index)));
+    let no_port = |index| message(0, 0, RouteNetlinkMessage::DelLink(of_bridge(index)));
+    let mut world = World::begun();
+    world.take(&[is(1, 1), is(1, 2)]);
+    let told = world.told.len();
+    world.take(&[port(2), no_port(2), port(9)]);
+    assert_eq!(world.told.len(), told, "{:?}", world.told);
+    world.take(&[done(1, 0)]);
+    assert_eq!(world.listed(), Some(vec![1, 2]));
+    // What comes with them in one datagram is told.
+    world.take(&[no_port(2), deleted(2), port(1)]);
+    assert_eq!(world.told.last(), Some(&LinkEvent::Deleted { index: 2 }));
 }
 
 #[test]
