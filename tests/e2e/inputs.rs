@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 use lab::{Host, Lab, Node, scenario, wait_until};
 
 use crate::link::plug_in_anew;
-use crate::support::{Cluster, PATIENCE, instance, protocol, wait_for_log, xdp_program};
+use crate::support::{Cluster, INTERVAL, PATIENCE, instance, protocol, wait_for_log, xdp_program};
 
 /// Long enough for a node that believes nobody to become Active.
 const QUIET: Duration = Duration::from_millis(1500);
@@ -204,6 +204,26 @@ fn a_data_plane_that_is_taken_off_its_interface_is_noticed_and_put_back() {
         assert_eq!(xdp(&cluster.nodes[0])?, "generic");
         host.namespace().ip("link set dev eth0 xdpgeneric off")?;
         cluster.settle(0)?;
+        cluster.assert_served_by(0)
+    });
+}
+
+#[test]
+fn what_a_bridge_says_of_its_ports_does_not_disturb_the_election() {
+    scenario(|lab| {
+        let cluster = Cluster::running(lab, 2, |_, instance| instance, |_, config| config)?;
+        let namespace = cluster.nodes[0].host.namespace();
+        let before = xdp_program(&cluster.nodes[0].host, "eth0")?;
+        let epoch = instance(&cluster.nodes[0], "web")?["epoch"].clone();
+        namespace.ip("link add br0 type bridge")?;
+        for change in ["master br0", "nomaster"] {
+            namespace.ip(&format!("link set eth0 {change}"))?;
+            std::thread::sleep(INTERVAL);
+            assert_eq!(cluster.active(), [0], "{change}");
+        }
+        std::thread::sleep(QUIET);
+        assert_eq!(instance(&cluster.nodes[0], "web")?["epoch"], epoch);
+        assert_eq!(xdp_program(&cluster.nodes[0].host, "eth0")?, before);
         cluster.assert_served_by(0)
     });
 }
