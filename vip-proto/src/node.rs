@@ -216,6 +216,9 @@ impl Node {
         if self.phase != Phase::New {
             return;
         }
+        // The advert of the start counts as the tick before the first: a lease claimed at once is
+        // renewed from it.
+        self.last_tick = now;
         let next_tick = now + self.pace.interval;
         self.phase = Phase::Running {
             start: Some(now + self.startup_delay),

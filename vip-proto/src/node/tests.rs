@@ -28,6 +28,17 @@ fn node(last: u8, incarnation: u64, peers: &[u8]) -> Node {
 
 /// A node that takes its time until it believes to be alone.
 fn patient(last: u8, incarnation: u64, peers: &[u8], alone_delay: Duration) -> Node {
+    started(last, incarnation, peers, alone_delay, at(0))
+}
+
+/// A node that starts at some time.
+fn started(
+    last: u8,
+    incarnation: u64,
+    peers: &[u8],
+    alone_delay: Duration,
+    start: Instant,
+) -> Node {
     let config = NodeConfig {
         address: address(last),
         incarnation: Incarnation(incarnation),
@@ -50,8 +61,8 @@ fn patient(last: u8, incarnation: u64, peers: &[u8], alone_delay: Duration) -> N
         vips_digest: u32::from(last),
     };
     let mut node = Node::new(config, &[instance]);
-    node.handle_startup(at(0));
-    node.handle_timeout(at(0));
+    node.handle_startup(start);
+    node.handle_timeout(start);
     node
 }
 
@@ -138,6 +149,28 @@ fn hearing_a_peer_ends_the_doubt_at_once() {
     introduce(&mut doubtful, &mut backup, at(10));
     let claimed = claims_at(&mut doubtful, 9000);
     assert!(claimed.is_some_and(|at| at < 3000), "{claimed:?}");
+}
+
+#[test]
+fn a_lease_claimed_in_the_first_interval_is_renewed_at_its_end() {
+    let mut active = node(2, 22, &[1]);
+    let claimed = claims_at(&mut active, 5000).unwrap();
+    let mut heir = started(1, 11, &[2], Duration::ZERO, at(claimed + 1));
+    introduce(&mut heir, &mut active, at(claimed + 2));
+    // The Active node leaves and names this one, which has not seen a tick yet.
+    active.handle_shutdown(at(claimed + 3));
+    let farewell = advert(&mut active);
+    heir.handle_datagram(address(2), &farewell, at(claimed + 3));
+    let claims = |action: &Action| matches!(action, Action::Claim { .. });
+    assert!(drain(&mut heir).iter().any(claims));
+    heir.handle_timeout(at(claimed + 101));
+    let lease_until = at(claimed + 101 + 175);
+    let renewed = Action::Renew {
+        vrid: VRID,
+        lease_until,
+    };
+    let actions = drain(&mut heir);
+    assert!(actions.contains(&renewed), "{actions:?}");
 }
 
 #[test]
