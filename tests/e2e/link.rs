@@ -69,6 +69,32 @@ fn an_interface_that_is_deleted_and_made_anew_is_attached_to_again() {
 }
 
 #[test]
+fn an_interface_that_is_renamed_is_gone_until_its_name_is_back() {
+    scenario(|lab| {
+        let cluster = Cluster::running(lab, 2, |_, instance| instance, |_, config| config)?;
+        let node = &cluster.nodes[0];
+        let rename = |from: &str, to: &str| -> Result<()> {
+            // Not every kernel renames an interface that is up.
+            node.host.namespace().ip(&format!("link set {from} down"))?;
+            node.host
+                .namespace()
+                .ip(&format!("link set {from} name {to}"))?;
+            node.host.namespace().ip(&format!("link set {to} up"))?;
+            Ok(())
+        };
+        let namespace = node.host.namespace();
+        namespace.sysctl("ipv6/conf/eth0/keep_addr_on_down", "1")?;
+        rename("eth0", "other")?;
+        cluster.nodes[1].wait_for_state("web", "active", PATIENCE)?;
+        wait_for_log(&node.host, &["interface is gone", "eth0"])?;
+        assert_eq!(instance(node, "web")?["reason"], "link_gone");
+        rename("other", "eth0")?;
+        cluster.settle(0)?;
+        cluster.assert_served_by(0)
+    });
+}
+
+#[test]
 fn adverts_by_multicast_go_on_after_their_interface_was_made_anew() {
     for group in ["239.255.81.12", "ff02::5112"] {
         scenario(|lab| {

@@ -53,6 +53,10 @@ impl Driver {
                 error: format!("moving to the new {}: {error}", interface.name),
             });
         }
+        if self.is_renamed(interface) {
+            // The instances are on the name: for them, the interface is gone.
+            self.interface_deleted(interface.index);
+        }
         let here: Vec<(Vrid, Option<u32>)> = self
             .placements
             .iter()
@@ -130,6 +134,17 @@ impl Driver {
         if self.is_foreign(interface) && !self.placed_on(interface.index).is_empty() {
             self.detached(interface);
         }
+    }
+
+    /// Whether the interface was known by another name.
+    fn is_renamed(&self, interface: &Interface) -> bool {
+        let placed = self.placements.values().any(|placement| {
+            placement.ifindex == Some(interface.index) && placement.interface != interface.name
+        });
+        let attaching = self.pending.attaching.iter().any(|(name, attaching)| {
+            attaching.interface.index == interface.index && *name != interface.name
+        });
+        placed || attaching
     }
 
     /// Whether the interface has anything but the data plane's program in its XDP slot.
