@@ -72,10 +72,22 @@ pub fn attach(
             }
         }
     };
+    warn_of_veth(interface, mode);
     Ok(Attached {
         attachment: Attachment::Fresh,
         link: pin(program, id, interface, pins)?,
     })
+}
+
+/// Says what veth needs: it loses the answers of a native program if its other end runs none.
+fn warn_of_veth(interface: &Interface, mode: XdpMode) {
+    if mode != XdpMode::Generic && driver(interface) == "veth" {
+        warn!(
+            interface = interface.name,
+            "veth loses the answers of native XDP unless its other end runs an XDP program too (one \
+             that passes everything is enough): else set [node] xdp = \"generic\""
+        );
+    }
 }
 
 /// Whether `mode` forbids the way a program is attached now.
