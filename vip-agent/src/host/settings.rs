@@ -64,27 +64,14 @@ impl Settings {
             refused: BTreeSet::new(),
             file,
         };
-        for setting in &SETTINGS {
-            // What an earlier agent found is what was there before.
-            if let Ok(now) = settings.read(setting.key)
-                && now < setting.least
-            {
-                settings.before.entry(setting.key).or_insert(now);
-            }
-        }
-        // Before anything is changed: a crash right afterwards must not forget it.
-        if let Err(error) = settings.remember() {
-            warn!(
-                file = %settings.file.display(), %error,
-                "kernel settings cannot be put back after a crash"
-            );
-        }
         settings.enforce();
         settings
     }
 
     /// Sets again what somebody has set back (another agent that stops, `sysctl --system`).
     pub fn enforce(&mut self) {
+        // Before anything is changed: a crash right afterwards must not forget it.
+        self.note_before();
         for &Setting { key, least, reason } in &SETTINGS {
             let change = || -> io::Result<Option<u32>> {
                 let now = self.read(key)?;
@@ -109,6 +96,27 @@ impl Settings {
                 ),
                 Err(_) => {}
             }
+        }
+    }
+
+    /// Notes what is about to be changed for the first time.
+    fn note_before(&mut self) {
+        let mut noted = false;
+        for &Setting { key, least, .. } in &SETTINGS {
+            // What an earlier agent found is what was there before.
+            if !self.before.contains_key(key)
+                && let Ok(now) = self.read(key)
+                && now < least
+            {
+                self.before.insert(key, now);
+                noted = true;
+            }
+        }
+        if noted && let Err(error) = self.remember() {
+            warn!(
+                file = %self.file.display(), %error,
+                "kernel settings cannot be put back after a crash"
+            );
         }
     }
 
@@ -145,9 +153,6 @@ impl Settings {
     }
 
     fn remember(&self) -> io::Result<()> {
-        if self.before.is_empty() {
-            return Ok(());
-        }
         let text: String = self
             .before
             .iter()
@@ -239,6 +244,19 @@ mod tests {
         assert_eq!(place.files(), 0);
         settings.restore();
         assert_eq!(place.now(), ["2", "8"]);
+    }
+
+    #[test]
+    fn what_somebody_lowered_later_is_put_back_too() {
+        let place = Place::new(2, 1);
+        let mut settings = place.apply();
+        place.set(0, 0);
+        settings.enforce();
+        assert_eq!(place.now(), ["2", "1"]);
+        drop(settings);
+        place.apply().restore();
+        assert_eq!(place.now(), ["0", "0"], "also after a crash");
+        assert_eq!(place.files(), 0);
     }
 
     #[test]
