@@ -61,6 +61,14 @@ impl Pins {
         fs::create_dir_all(&self.directory)
     }
 
+    /// Whether nothing is pinned for this version.
+    ///
+    /// # Errors
+    /// What the file system answers.
+    pub fn is_empty(&self) -> io::Result<bool> {
+        Ok(entries(&self.directory)?.is_empty())
+    }
+
     /// The versions of other agents whose data plane is still pinned here. Whatever else lies in the
     /// directory belongs to others and is left alone.
     ///
@@ -130,18 +138,12 @@ impl Pins {
     }
 
     /// Removes everything that is pinned for this version; a program whose link is removed is
-    /// detached.
+    /// detached. The root stays: the agent's lock is on it.
     ///
     /// # Errors
     /// What the file system answers.
     pub fn remove(&self) -> io::Result<()> {
-        remove_tree(&self.directory)?;
-        // The root stays if anything else is in it, or the administrator made it.
-        match fs::remove_dir(&self.root) {
-            Ok(()) => Ok(()),
-            Err(error) if is_harmless(&error) => Ok(()),
-            Err(error) => Err(error),
-        }
+        remove_tree(&self.directory)
     }
 }
 
@@ -163,16 +165,6 @@ fn keys<K: aya::Pod>(path: &Path) -> Vec<K> {
         return Vec::new();
     };
     map.keys().flatten().collect()
-}
-
-fn is_harmless(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::NotFound
-            | io::ErrorKind::DirectoryNotEmpty
-            | io::ErrorKind::ResourceBusy
-            | io::ErrorKind::PermissionDenied
-    )
 }
 
 /// Removes a directory of pins: links first, so that nothing is left attached half-way.

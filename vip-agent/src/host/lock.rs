@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
+use tracing::warn;
 
 use crate::error::RunError;
 
@@ -73,9 +74,17 @@ pub fn runtime_dir(directory: &Path) -> Result<RuntimeLock, RunError> {
 /// The pin directory, while this agent runs.
 #[derive(Debug)]
 pub struct PinLock {
-    _directory: File,
+    directory: File,
     path: PathBuf,
-    created: bool,
+}
+
+impl PinLock {
+    /// Whether the path still leads to what is locked: a lock on what is gone keeps nobody away.
+    fn holds(&self) -> io::Result<bool> {
+        let locked = self.directory.metadata()?;
+        let now = fs::metadata(&self.path);
+        Ok(now.is_ok_and(|now| (now.dev(), now.ino()) == (locked.dev(), locked.ino())))
+    }
 }
 
 /// Creates the pin directory and locks it: the data plane in it is this agent's, whatever its
@@ -86,7 +95,7 @@ pub struct PinLock {
 pub fn pin_dir(directory: &Path) -> Result<PinLock, RunError> {
     let describe = || format!("locking the pin directory {}", directory.display());
     loop {
-        let created = create(directory, PIN_DIR_MODE).map_err(RunError::io(describe()))?;
+        create(directory, PIN_DIR_MODE).map_err(RunError::io(describe()))?;
         let file = match File::open(directory) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
@@ -97,36 +106,54 @@ pub fn pin_dir(directory: &Path) -> Result<PinLock, RunError> {
             Err(Errno::WOULDBLOCK) => return Err(RunError::PinsTaken(directory.to_owned())),
             Err(error) => return Err(RunError::io(describe())(error.into())),
         }
-        // An agent that was just ending may have removed it in between: a lock on what is gone
-        // keeps nobody away.
-        let locked = file.metadata().map_err(RunError::io(describe()))?;
-        if fs::metadata(directory).is_ok_and(|now| now.ino() == locked.ino()) {
-            return Ok(PinLock {
-                _directory: file,
-                path: directory.to_owned(),
-                created,
-            });
+        // An agent that was just ending may have removed it in between; then this drops the lock,
+        // which touches nothing, and tries again.
+        let lock = PinLock {
+            directory: file,
+            path: directory.to_owned(),
+        };
+        if lock.holds().map_err(RunError::io(describe()))? {
+            return Ok(lock);
         }
     }
 }
 
 impl Drop for PinLock {
     fn drop(&mut self) {
-        if self.created {
-            // Still under the lock. It stays if a data plane is in it, and is gone if one was.
-            drop(fs::remove_dir(&self.path));
+        // Still under the lock. It stays if anything is in it, or it is a mount point; another
+        // agent's, made after ours was taken away, is not ours to remove.
+        if !self.holds().unwrap_or(false) {
+            return;
+        }
+        match fs::remove_dir(&self.path) {
+            Ok(()) => {}
+            Err(error) if may_stay(&error) => {}
+            Err(error) => {
+                warn!(path = %self.path.display(), %error, "removing the pin directory");
+            }
         }
     }
 }
 
-/// Creates a directory with this mode, and those above it; answers whether it was missing.
-fn create(directory: &Path, mode: u32) -> io::Result<bool> {
+/// Whether a directory was not removed for a reason that is nobody's fault.
+fn may_stay(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound
+            | io::ErrorKind::DirectoryNotEmpty
+            | io::ErrorKind::ResourceBusy
+            | io::ErrorKind::PermissionDenied
+    )
+}
+
+/// Creates a directory with this mode, and those above it, unless it is there.
+fn create(directory: &Path, mode: u32) -> io::Result<()> {
     if let Some(parent) = directory.parent() {
         fs::create_dir_all(parent)?;
     }
     match DirBuilder::new().mode(mode).create(directory) {
-        Ok(()) => Ok(true),
-        Err(_) if directory.is_dir() => Ok(false),
+        Ok(()) => Ok(()),
+        Err(_) if directory.is_dir() => Ok(()),
         Err(error) => Err(error),
     }
 }
@@ -134,6 +161,7 @@ fn create(directory: &Path, mode: u32) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dataplane::pins::Pins;
 
     fn mode(path: &Path) -> u32 {
         fs::metadata(path).unwrap().mode() & 0o777
@@ -182,6 +210,36 @@ mod tests {
         assert!(!directory.exists());
         fs::create_dir(&directory).unwrap();
         drop(pin_dir(&directory).unwrap());
-        assert!(directory.exists(), "the administrator made this one");
+        assert!(!directory.exists(), "also one that was there before");
+        let held = pin_dir(&directory).unwrap();
+        fs::write(directory.join("other"), "").unwrap();
+        drop(held);
+        assert!(directory.exists(), "something is in it");
+    }
+
+    #[test]
+    fn replacing_the_data_plane_keeps_the_pin_directory_locked() {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = parent.path().join("pins");
+        let _held = pin_dir(&directory).unwrap();
+        let pins = Pins::new(&directory);
+        for _ in 0..2 {
+            pins.create().unwrap();
+            fs::write(pins.program(), "").unwrap();
+            pins.remove().unwrap();
+            pin_dir(&directory).unwrap_err();
+            assert_eq!(mode(&directory), PIN_DIR_MODE);
+        }
+    }
+
+    #[test]
+    fn a_pin_directory_made_anew_by_another_is_left_to_it() {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = parent.path().join("pins");
+        let lost = pin_dir(&directory).unwrap();
+        fs::rename(&directory, parent.path().join("gone")).unwrap();
+        let _other = pin_dir(&directory).unwrap();
+        drop(lost);
+        assert!(directory.exists());
     }
 }
