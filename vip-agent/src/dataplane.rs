@@ -76,6 +76,21 @@ impl Dataplane {
         let pins = Pins::new(&config.node.pin_dir);
         let sizes = Sizes::of(config);
         prepare_pins(&pins, sizes)?;
+        let fresh = pins
+            .is_empty()
+            .map_err(RunError::io("looking for an earlier data plane"))?;
+        let result = Self::load_pinned(config, pins.clone(), sizes);
+        if result.is_err() && fresh {
+            // Maps without a program are of no use to anybody. What an earlier agent left is: it
+            // guards its VIPs.
+            if let Err(error) = pins.remove() {
+                warn!(%error, "removing the pinned maps again");
+            }
+        }
+        result
+    }
+
+    fn load_pinned(config: &Config, pins: Pins, sizes: Sizes) -> Result<Self, RunError> {
         let mut ebpf = load_object(config, &pins, sizes)?;
         let program = xdp(&mut ebpf)?;
         program
