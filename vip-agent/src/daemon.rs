@@ -30,7 +30,7 @@ use crate::dataplane::events::Conflict;
 use crate::driver::{Notice, SHUTDOWN_BOUND};
 use crate::error::RunError;
 use crate::host::interface::{self, Interface};
-use crate::host::{lock, membership, preflight, provision};
+use crate::host::{lock, membership, preflight};
 use crate::inputs::guard;
 use crate::inputs::request::Request;
 
@@ -76,7 +76,18 @@ async fn daemon(config: Config) -> Result<(), RunError> {
     };
     let result = serve(&mut running, &handle, &mut signals).await;
     let stopped = stop(running, &handle).await;
-    result.and(stopped)
+    both(result, stopped)
+}
+
+/// The first error. Only one can be returned: a second one is said in the log.
+fn both(first: Result<(), RunError>, second: Result<(), RunError>) -> Result<(), RunError> {
+    match (first, second) {
+        (Err(first), Err(second)) => {
+            error!(error = %second, "another error besides the one the agent ends with");
+            Err(first)
+        }
+        (first, second) => first.and(second),
+    }
 }
 
 /// The signals that stop the agent.
@@ -342,15 +353,14 @@ async fn stop(running: Running, handle: &Handle) -> Result<(), RunError> {
         info!("stopped; the data plane stays, silent, until an agent adopts it");
         return ended;
     }
-    provision::remove_vips(handle, &provisioned_vips(&shared.config)).await?;
     let dataplane = shared.changing().dataplane.take();
-    if let Some(dataplane) = dataplane {
-        dataplane.remove()?;
-    }
-    settings.restore();
+    let vips = provisioned_vips(&shared.config);
+    let removed = start::take_away(handle, &vips, dataplane, Some(settings)).await;
     drop(memberships);
-    info!("stopped; the data plane is detached");
-    ended
+    if removed.is_ok() {
+        info!("stopped; the data plane is detached");
+    }
+    both(ended, removed)
 }
 
 /// Ends the election thread; it releases all leases and says so to the peers.

@@ -17,7 +17,7 @@ use vip_proto::{Incarnation, NodeAddress, Vrid};
 
 use super::digest::digest;
 use super::shared::{Changing, Parts, Shared};
-use super::{conflict_channel, earlier, local_vips, notice_channel, provisioned_vips};
+use super::{both, conflict_channel, earlier, local_vips, notice_channel, provisioned_vips};
 use crate::clock;
 use crate::config::{Config, Transport, XdpMode};
 use crate::dataplane::attach::Attachment;
@@ -80,17 +80,30 @@ impl Progress {
             info!("the data plane an earlier agent left stays as it was, silent");
             return;
         }
-        if let Err(error) = provision::remove_vips(handle, &self.provisioned).await {
-            warn!(%error, "VIPs could not be taken off lo again: the data plane stays, silent");
-            return;
-        }
-        if let Err(error) = dataplane.remove() {
-            warn!(%error, "removing the data plane again");
-        }
-        if let Some(settings) = self.settings {
-            settings.restore();
+        let undone = take_away(handle, &self.provisioned, Some(dataplane), self.settings).await;
+        if let Err(error) = undone {
+            warn!(%error, "undoing what the start has changed");
         }
     }
+}
+
+/// Takes the VIPs off `lo`, then the data plane away, for it guards them, and then puts the kernel's
+/// settings back: also where the data plane cannot be removed, but not while VIPs are there.
+pub(super) async fn take_away(
+    handle: &Handle,
+    vips: &[IpAddr],
+    dataplane: Option<Dataplane>,
+    settings: Option<Settings>,
+) -> Result<(), RunError> {
+    if let Err(error) = provision::remove_vips(handle, vips).await {
+        warn!("VIPs could not be taken off lo: the data plane stays, silent");
+        return Err(error);
+    }
+    let removed = dataplane.map_or(Ok(()), Dataplane::remove);
+    if let Some(settings) = settings {
+        settings.restore();
+    }
+    removed
 }
 
 /// Starts everything. May be given up at any time; whoever does, or gets an error, is to undo the
@@ -153,7 +166,7 @@ fn attach(
                 info!(interface, "adopted the data plane an earlier agent left");
                 *adopted = true;
             }
-            Err(error) => result = result.and(Err(error)),
+            Err(error) => result = both(result, Err(error)),
         }
     }
     result
