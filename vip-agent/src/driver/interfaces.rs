@@ -1,5 +1,6 @@
 //! What interfaces do to the election: they come, go, change, and lose the data plane.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -91,9 +92,20 @@ impl Driver {
         self.tell_of(&interface.name, Notice::InterfaceChanged(interface.clone()));
     }
 
-    /// The data plane is attached to an interface that was made anew, or had lost it.
-    pub(super) fn interface_attached(&mut self, interface: &Interface) {
-        self.pending.attaching.remove(&interface.name);
+    /// The data plane is attached to an interface that was made anew, or had lost it. If it is not
+    /// waited for (any more), then it was said before, or the interface is gone since.
+    pub(super) fn interface_attached(&mut self, attached: &Interface) {
+        let Entry::Occupied(entry) = self.pending.attaching.entry(attached.name.clone()) else {
+            return;
+        };
+        if entry.get().interface.index != attached.index {
+            return;
+        }
+        // The rest is as the kernel told it last: whoever attached looked some time ago.
+        let interface = &Interface {
+            xdp: attached.xdp,
+            ..entry.remove().interface
+        };
         for placement in self.placements.values_mut() {
             if placement.interface == interface.name {
                 placement.ifindex = Some(interface.index);
