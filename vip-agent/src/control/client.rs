@@ -17,8 +17,9 @@ use crate::exit::ExitCode;
 
 /// How long a status may take: the daemon answers from memory.
 const STATUS_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long a switchover may take: with the slowest adverts a successor is heard after 41 s.
-const SWITCHOVER_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a switchover may take: longer than the daemon waits for the successor, which is 165.8 s
+/// with the slowest adverts.
+pub(super) const SWITCHOVER_TIMEOUT: Duration = Duration::from_secs(180);
 /// Largest answer accepted, in bytes: the status of 48 instances with 10,000 VIPs has some 1.5 MB.
 const MAX_ANSWER: usize = 64 << 20;
 

@@ -17,10 +17,6 @@ use tokio::time::{Sleep, sleep};
 /// the election under way.
 pub(super) const CONNECTIONS: usize = 32;
 
-/// How long a connection may last: longer than the longest switchover, and no longer, so that
-/// clients that hang do not keep others out.
-const LIFETIME: Duration = Duration::from_secs(75);
-
 /// A listener that takes [`CONNECTIONS`] at most.
 #[derive(Debug)]
 pub(super) struct Bounded {
@@ -30,11 +26,13 @@ pub(super) struct Bounded {
 }
 
 impl Bounded {
-    pub(super) fn new(listener: UnixListener) -> Self {
+    /// `lifetime`: how long a connection may last, so that clients that hang do not keep others out
+    /// for ever; longer than the longest answer takes.
+    pub(super) fn new(listener: UnixListener, lifetime: Duration) -> Self {
         Self {
             listener,
             permits: Arc::new(Semaphore::new(CONNECTIONS)),
-            lifetime: LIFETIME,
+            lifetime,
         }
     }
 }
@@ -131,8 +129,7 @@ mod tests {
     async fn clients_that_hang_keep_others_out_only_until_their_time_is_over() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("socket");
-        let mut listener = Bounded::new(UnixListener::bind(&path).unwrap());
-        listener.lifetime = Duration::from_secs(1);
+        let listener = Bounded::new(UnixListener::bind(&path).unwrap(), Duration::from_secs(1));
         let router = Router::new().route("/", get(async || "hello"));
         let server = tokio::spawn(async { axum::serve(listener, router).await });
         let mut hanging = Vec::new();

@@ -27,6 +27,9 @@ use crate::inputs::request::{Request, Snapshot};
 /// How long a successor may take to be heard as Active, besides its down interval.
 const HANDOVER_BOUND: Duration = Duration::from_secs(2);
 
+/// How long a connection may last besides the longest switchover: for its request and its answer.
+const CONNECTION_MARGIN: Duration = Duration::from_secs(10);
+
 /// Time between two looks for the successor.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
@@ -54,7 +57,19 @@ pub fn listen(path: &Path) -> io::Result<UnixListener> {
 /// # Errors
 /// What the listener answers.
 pub async fn serve(listener: UnixListener, shared: Arc<Shared>) -> io::Result<()> {
-    axum::serve(Bounded::new(listener), router().with_state(shared)).await
+    let lifetime = connection_lifetime(shared.config.cluster.advert_interval);
+    let listener = Bounded::new(listener, lifetime);
+    axum::serve(listener, router().with_state(shared)).await
+}
+
+/// How long a switchover may take until it is given up.
+fn switchover_bound(advert_interval: Duration) -> Duration {
+    HANDOVER_BOUND + advert_interval * 4
+}
+
+/// How long a connection may last.
+fn connection_lifetime(advert_interval: Duration) -> Duration {
+    switchover_bound(advert_interval) + CONNECTION_MARGIN
 }
 
 fn router() -> Router<Arc<Shared>> {
@@ -138,7 +153,7 @@ async fn switchover(
         return Err(Failure(StatusCode::NOT_FOUND, error));
     };
     let released = command(&shared, instance.vrid, request.to).await?;
-    let bound = HANDOVER_BOUND + shared.config.cluster.advert_interval * 4;
+    let bound = switchover_bound(shared.config.cluster.advert_interval);
     let deadline = TokioInstant::now() + bound;
     while TokioInstant::now() < deadline {
         let snapshot = shared.requests.snapshot().await.map_err(unavailable)?;
@@ -218,11 +233,21 @@ fn milliseconds(from: Instant, to: Instant) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::client::SWITCHOVER_TIMEOUT;
 
     fn refused(body: &[u8]) -> (StatusCode, String) {
         let Failure(status, text) =
             switchover_request(Ok(Bytes::copy_from_slice(body))).unwrap_err();
         (status, text)
+    }
+
+    #[test]
+    fn nobody_hangs_up_before_a_switchover_has_failed() {
+        for interval in [Duration::from_millis(1), Duration::from_millis(40_950)] {
+            let bound = switchover_bound(interval);
+            assert!(connection_lifetime(interval) > bound);
+            assert!(SWITCHOVER_TIMEOUT > connection_lifetime(interval));
+        }
     }
 
     #[test]
