@@ -6,6 +6,7 @@
 
 mod digest;
 mod earlier;
+mod guard;
 mod report;
 pub mod shared;
 mod start;
@@ -31,7 +32,6 @@ use crate::driver::{Notice, SHUTDOWN_BOUND};
 use crate::error::RunError;
 use crate::host::interface::{self, Interface};
 use crate::host::{lock, membership, preflight};
-use crate::inputs::guard;
 use crate::inputs::request::Request;
 
 /// Runs the agent until SIGTERM or SIGINT.

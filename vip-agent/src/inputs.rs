@@ -1,6 +1,5 @@
 //! What can happen to the election: adverts, link changes, requests of the control side.
 
 pub mod adverts;
-pub mod guard;
 pub mod link;
 pub mod request;

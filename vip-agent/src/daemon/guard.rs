@@ -8,13 +8,13 @@ use futures_util::TryStreamExt as _;
 use rtnetlink::Handle;
 use tracing::debug;
 
-use super::request::Request;
-use crate::daemon::shared::Shared;
+use super::shared::Shared;
 use crate::host::interface::Interface;
+use crate::inputs::request::Request;
 
 /// Looks at each interface once, and tells the election what is in its XDP slot. Failures are left
 /// to the next look: an interface that is gone is told of by others.
-pub async fn look(shared: &Shared, handle: &Handle) {
+pub(super) async fn look(shared: &Shared, handle: &Handle) {
     let indices: Vec<u32> = shared
         .changing()
         .interfaces
