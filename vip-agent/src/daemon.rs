@@ -192,7 +192,7 @@ async fn look_after(running: &mut Running, handle: &Handle) {
         running.addresses = start::watch_addresses(config, &provisioned);
     }
     attach_waiting(running, handle).await;
-    guard::look(&running.shared, handle).await;
+    guard::look(&running.shared, handle, &mut running.guard).await;
 }
 
 fn control_ended(result: Result<io::Result<()>, JoinError>) -> RunError {

@@ -6,15 +6,34 @@
 
 use futures_util::TryStreamExt as _;
 use rtnetlink::Handle;
-use tracing::debug;
+use tracing::{info, warn};
 
 use super::shared::Shared;
 use crate::host::interface::Interface;
 use crate::inputs::request::Request;
 
-/// Looks at each interface once, and tells the election what is in its XDP slot. Failures are left
-/// to the next look: an interface that is gone is told of by others.
-pub(super) async fn look(shared: &Shared, handle: &Handle) {
+/// What the last look failed with, so that it is said once and not each second.
+#[derive(Debug, Default)]
+pub(super) struct Trouble(Option<String>);
+
+impl Trouble {
+    /// Takes notice of a look; says what has changed.
+    fn note(&mut self, now: Option<String>) {
+        match &now {
+            Some(error) if now != self.0 => {
+                warn!(error, "cannot see whether the data plane is still attached");
+            }
+            None if self.0.is_some() => info!("the data plane can be seen again"),
+            Some(_) | None => {}
+        }
+        self.0 = now;
+    }
+}
+
+/// Looks at each interface once, and tells the election what is in its XDP slot. An interface that
+/// is gone is told of by others; any other failure is said once and left to the next look.
+pub(super) async fn look(shared: &Shared, handle: &Handle, trouble: &mut Trouble) {
+    let mut failure = None;
     let indices: Vec<u32> = shared
         .changing()
         .interfaces
@@ -33,7 +52,9 @@ pub(super) async fn look(shared: &Shared, handle: &Handle) {
                     }
                 }
             }
-            Err(error) => debug!(index, %error, "looking at an interface's program"),
+            Err(rtnetlink::Error::NetlinkError(error)) if error.raw_code() == -libc::ENODEV => {}
+            Err(error) => failure = Some(error.to_string()),
         }
     }
+    trouble.note(failure);
 }

@@ -16,6 +16,7 @@ use vip_proto::node::{InstanceConfig, Node, NodeConfig};
 use vip_proto::{Incarnation, NodeAddress, Vrid};
 
 use super::digest::digest;
+use super::guard::Trouble;
 use super::shared::{Changing, Parts, Shared};
 use super::{both, conflict_channel, earlier, local_vips, notice_channel, provisioned_vips};
 use crate::clock;
@@ -53,6 +54,8 @@ pub(super) struct Running {
     pub(super) memberships: BTreeMap<String, Memberships>,
     /// Interfaces that are gone or could not be attached to, with what was said about it last.
     pub(super) waiting: BTreeMap<String, Option<String>>,
+    /// What keeps the daemon from seeing whether the data plane is still attached.
+    pub(super) guard: Trouble,
 }
 
 /// The task that looks after the VIPs on this host's interfaces.
@@ -235,6 +238,7 @@ impl Unfinished {
             settings,
             memberships: self.memberships,
             waiting: BTreeMap::new(),
+            guard: Trouble::default(),
         }
     }
 }
