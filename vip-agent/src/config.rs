@@ -38,6 +38,8 @@ pub struct Config {
     pub node: Node,
     /// How the nodes talk to each other.
     pub cluster: Cluster,
+    /// How a dead node is noticed; `None`: by its adverts only.
+    pub liveness: Option<Liveness>,
     /// What moves between them; at least one.
     pub instances: Vec<Instance>,
 }
@@ -56,6 +58,10 @@ pub struct Node {
     pub xdp: XdpMode,
     /// What happens to the data plane when the agent stops in an orderly way.
     pub on_exit: OnExit,
+    /// How long the data plane goes on without an agent while the agent is restarted.
+    pub restart_grace: Duration,
+    /// How long, at most, packets that still come are forwarded to the node that took over.
+    pub drain: Duration,
     /// Whether the agent puts the VIPs of `local` instances on `lo`.
     pub provision: bool,
     /// Log level of the XDP program; `None`: no log statements at all.
@@ -80,6 +86,8 @@ pub enum OnExit {
     Detach,
     /// Leave them: the node stays silent for the VIPs until an agent adopts the data plane.
     Stay,
+    /// Leave them, with the lease extended by `restart_grace`.
+    Keep,
 }
 
 /// How the nodes of a cluster talk to each other.
@@ -103,6 +111,32 @@ pub struct Cluster {
     pub alone_delay: Duration,
     /// Files with the cluster's keys: the first signs, all are accepted.
     pub keys: Vec<Key>,
+}
+
+/// Liveness probes between the nodes.
+#[derive(Debug, Clone)]
+pub struct Liveness {
+    /// Time between probes: 100 µs – 1 s.
+    pub interval: Duration,
+    /// Unanswered probes in a row that mean death: 2–10.
+    pub misses: u8,
+    /// UDP port.
+    pub port: u16,
+    /// How long the data plane goes on when the agent is silent, if less than adverts warrant.
+    pub lease: Option<Duration>,
+    /// Links besides those between the nodes' own addresses.
+    pub links: Vec<LivenessLink>,
+}
+
+/// A further link to a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LivenessLink {
+    /// The peer, by the address its adverts come from.
+    pub peer: IpAddr,
+    /// This node's address on the link.
+    pub local: IpAddr,
+    /// The peer's address on the link.
+    pub remote: IpAddr,
 }
 
 /// Who gets the adverts.
@@ -158,10 +192,45 @@ pub struct Instance {
     pub preempt_delay: Duration,
     /// The addresses, without duplicates, in the order of the file.
     pub vips: Vec<IpAddr>,
+    /// Which MAC address they have.
+    pub mac: MacMode,
+    /// What happens when another station claims one.
+    pub on_conflict: OnConflict,
     /// Where packets for them go.
     pub steering: Steering,
     /// How neighbours are told.
     pub announce: Announce,
+    /// Who is told by unicast too.
+    pub unicast: Vec<Audience>,
+}
+
+/// Which MAC address the VIPs of an instance have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MacMode {
+    /// That of the interface.
+    Interface,
+    /// The virtual router's (RFC 9568 §7.3).
+    Virtual,
+}
+
+/// What happens when another station claims a VIP while it is Active here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnConflict {
+    /// Announce it again.
+    Reassert,
+    /// Give the instance up for a while.
+    Yield,
+}
+
+/// Who is told by unicast where a VIP is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Audience {
+    /// The next hops on the instance's interface.
+    Gateways,
+    /// All stations in the host's neighbour table for the interface.
+    Neighbours,
+    /// The station with this address.
+    Station(IpAddr),
 }
 
 /// Where packets for an instance's VIPs go on the Active node.

@@ -98,13 +98,11 @@ impl Dataplane {
             .map_err(RunError::dataplane("loading the XDP program"))?;
         pin_program(program, &pins)?;
         let slots = Slots {
-            instances: Arc::new(map_array(&mut ebpf, abi::INSTANCES, |map, entries| {
-                InstanceSlots::open(map, entries)
-            })?),
-            services: Arc::new(map_array(&mut ebpf, abi::SERVICES, |map, entries| {
+            instances: Arc::new(instance_slots(&ebpf)?),
+            services: Arc::new(map_array(&ebpf, abi::SERVICES, |map, entries| {
                 ServiceSlots::open(map, entries)
             })?),
-            backends: Arc::new(map_array(&mut ebpf, abi::BACKENDS, |map, entries| {
+            backends: Arc::new(map_array(&ebpf, abi::BACKENDS, |map, entries| {
                 BackendSlots::open(map, entries)
             })?),
         };
@@ -250,7 +248,7 @@ impl Dataplane {
         for slot in 0..self.tables.instances() {
             self.slots
                 .instances
-                .release(slot)
+                .release(slot, None)
                 .map_err(RunError::io("releasing the instances before the start"))?;
         }
         Ok(())
@@ -333,8 +331,17 @@ fn pin_program(program: &mut Xdp, pins: &Pins) -> Result<(), RunError> {
     program.pin(&path).map_err(RunError::dataplane(what()))
 }
 
+fn instance_slots(ebpf: &Ebpf) -> Result<InstanceSlots, RunError> {
+    map_array(ebpf, abi::AGENT, |agent, _| {
+        map_array(ebpf, abi::INSTANCES, |map, entries| {
+            InstanceSlots::open(agent, map, entries)
+        })
+        .map_err(std::io::Error::other)
+    })
+}
+
 fn map_array<T>(
-    ebpf: &mut Ebpf,
+    ebpf: &Ebpf,
     name: &str,
     open: impl FnOnce(std::os::fd::BorrowedFd<'_>, u32) -> std::io::Result<T>,
 ) -> Result<T, RunError> {

@@ -152,7 +152,7 @@ impl Driver {
         self.drain();
         let result = self.turns();
         for placement in self.placements.values() {
-            self.instances.release(placement.slot)?;
+            self.instances.release(placement.slot, None)?;
         }
         result
     }
@@ -233,6 +233,10 @@ impl Driver {
 
     fn feed_timeout(&mut self) {
         let now = clock::now();
+        if self.instances.was_told_over().unwrap_or(true) {
+            self.node.handle_lease_ended(now);
+            self.drain();
+        }
         let Some(deadline) = self.node.poll_timeout().filter(|deadline| *deadline <= now) else {
             return;
         };
@@ -279,20 +283,20 @@ impl Driver {
 
     fn apply(&mut self, action: Action) {
         match action {
+            Action::Lease { until, anew } => self.renew_lease(until, anew),
             Action::Claim {
                 vrid,
                 epoch,
-                lease_until,
+                answering,
             } => {
-                self.write(vrid, |slots, slot| slots.claim(slot, epoch, lease_until));
+                let now = clock::now();
+                self.write(vrid, |slots, slot| slots.claim(slot, epoch, answering, now));
             }
-            Action::Renew { vrid, lease_until } => {
-                self.write(vrid, |slots, slot| slots.renew(slot, lease_until));
-            }
-            Action::Release { vrid } => {
-                self.write(vrid, InstanceSlots::release);
+            Action::Release { vrid, drain } => {
+                self.write(vrid, |slots, slot| slots.release(slot, drain));
                 self.announcer.withdraw(vrid);
             }
+            Action::Probe { .. } | Action::Session { .. } => {}
             Action::Transmit => self.transmit(),
             Action::Announce { vrid } => self.announcer.announce(vrid),
             Action::Report(report) => self.notify(Notice::Report {
@@ -314,6 +318,17 @@ impl Driver {
                 error: error.to_string(),
             });
             self.node.handle_dataplane_failure(vrid, clock::now());
+        }
+    }
+
+    /// Renews the lease; a failure is the next input of every instance.
+    fn renew_lease(&mut self, until: Instant, anew: bool) {
+        let vrids: Vec<Vrid> = match self.instances.renew(until, anew) {
+            Ok(()) => return,
+            Err(_) => self.placements.keys().copied().collect(),
+        };
+        for vrid in vrids {
+            self.write(vrid, |slots, _| slots.renew(until, anew));
         }
     }
 

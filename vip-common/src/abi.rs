@@ -1,29 +1,37 @@
 //! The ABI between the XDP program and the agent: the BPF maps.
 //!
-//! A packet's way through the maps: destination address → [`VipEntry`] → [`InstanceSlot`] (may this
-//! node answer?) → [`ServiceSlot`] (where to?) → [`BackendEntry`] (with which addresses?). A
-//! failover writes one [`InstanceSlot`]; a change of backend writes one [`ServiceSlot`].
+//! A packet's way through the maps: destination address → [`VipEntry`] → [`InstanceSlot`] (has this
+//! node claimed it?) and [`AgentSlot`] (is its agent's lease valid?) → [`ServiceSlot`] (where to?) →
+//! [`BackendEntry`] (with which addresses?). A failover writes one word of an [`InstanceSlot`]; a
+//! change of backend writes one [`ServiceSlot`]. A liveness probe's way: source address → `PEERS` →
+//! [`LivenessSlot`].
 
+pub mod agent;
 pub mod backend;
 pub mod counter;
 pub mod event;
+pub mod flight;
 pub mod instance;
+pub mod liveness;
 #[cfg(feature = "user")]
 mod pod;
 pub mod stats;
 pub mod vip;
 
+pub use agent::AgentSlot;
 pub use backend::{BackendEntry, MacCell, NO_BACKEND, STEER_L2, STEER_LOCAL, ServiceSlot};
 pub use counter::Counter;
 pub use event::{ConflictKind, Event};
-pub use instance::InstanceSlot;
+pub use flight::{FLIGHT_RECORDS, FlightRecord};
+pub use instance::{ANSWERING, CLAIMED, InstanceSlot};
+pub use liveness::{EchoStamp, LivenessSlot, PROBE_INSTANCES, PeerKey};
 pub use stats::Stats;
-pub use vip::{VipEntry, VipKeyV4, VipKeyV6};
+pub use vip::{VipEntry, VipKeyV4, VipKeyV6, VipSeen};
 
 /// Version of everything in this module. Raised whenever a map's name, type, key, value or meaning
 /// changes; it names the directory under which maps are pinned, so that two versions never share
 /// one, and is compared before pinned maps are adopted.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// Name of the XDP program inside the object file and as shown by `bpftool prog`.
 pub const PROGRAM: &str = "vip_xdp";
@@ -88,9 +96,24 @@ pub const VIP_STATS: &str = "VIP_STATS";
 pub const BACKEND_STATS: &str = "BACKEND_STATS";
 /// Ring buffer of [`Event`].
 pub const EVENTS: &str = "EVENTS";
+/// 0 → [`AgentSlot`].
+pub const AGENT: &str = "AGENT";
+/// VRID → one more than the instance's index, as a `u64`; 0: no instance has it.
+pub const VRIDS: &str = "VRIDS";
+/// [`PeerKey`] → index into `LIVENESS`.
+pub const PEERS: &str = "PEERS";
+/// Index of a link to a peer → [`LivenessSlot`].
+pub const LIVENESS: &str = "LIVENESS";
+/// VIP index → [`VipSeen`].
+pub const VIP_SEEN: &str = "VIP_SEEN";
+/// Ring of [`FlightRecord`].
+pub const FLIGHT: &str = "FLIGHT";
+
+/// Number of links to peers that the data plane has room for.
+pub const MAX_PEER_LINKS: u32 = 64;
 
 /// Every map of the data plane.
-pub const MAPS: [MapSpec; 9] = [
+pub const MAPS: [MapSpec; 15] = [
     spec::<VipKeyV4, VipEntry>(VIPS_V4, MapKind::Hash, Capacity::Vips),
     spec::<VipKeyV6, VipEntry>(VIPS_V6, MapKind::Hash, Capacity::Vips),
     spec::<u32, InstanceSlot>(INSTANCES, MapKind::MmapArray, Capacity::Instances),
@@ -110,6 +133,16 @@ pub const MAPS: [MapSpec; 9] = [
         value_size: 0,
         capacity: Capacity::Fixed(64 * 1024),
     },
+    spec::<u32, AgentSlot>(AGENT, MapKind::MmapArray, Capacity::Fixed(1)),
+    spec::<u32, u64>(VRIDS, MapKind::MmapArray, Capacity::Fixed(256)),
+    spec::<PeerKey, u32>(PEERS, MapKind::Hash, Capacity::Fixed(MAX_PEER_LINKS)),
+    spec::<u32, LivenessSlot>(
+        LIVENESS,
+        MapKind::MmapArray,
+        Capacity::Fixed(MAX_PEER_LINKS),
+    ),
+    spec::<u32, VipSeen>(VIP_SEEN, MapKind::MmapArray, Capacity::Vips),
+    spec::<u32, FlightRecord>(FLIGHT, MapKind::MmapArray, Capacity::Fixed(FLIGHT_RECORDS)),
 ];
 
 const fn spec<K, V>(name: &'static str, kind: MapKind, capacity: Capacity) -> MapSpec {
@@ -128,6 +161,8 @@ pub mod globals {
     /// tick). The program trusts the free coarse clock while a lease has more than this left, and
     /// reads the precise one only below it.
     pub const COARSE_TICK_NS: &str = "COARSE_TICK_NS";
+    /// `u16`: UDP port of liveness probes; 0: none are answered or taken.
+    pub const LIVENESS_PORT: &str = "LIVENESS_PORT";
     /// `u8`: log level of aya-log; 0 switches every log statement off (the verifier removes them).
     pub const LOG_LEVEL: &str = "AYA_LOG_LEVEL";
 }

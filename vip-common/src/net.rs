@@ -10,6 +10,7 @@ pub mod ethernet;
 pub mod header;
 pub mod icmp;
 pub mod ip;
+pub mod liveness;
 pub mod ndp;
 
 pub use arp::gratuitous_arp;

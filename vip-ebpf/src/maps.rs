@@ -10,7 +10,9 @@ use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray, RingBuf};
 use vip_common::abi::{
-    BackendEntry, Counter, Event, InstanceSlot, ServiceSlot, Stats, VipEntry, VipKeyV4, VipKeyV6,
+    AgentSlot, BackendEntry, Counter, Event, FLIGHT_RECORDS, FlightRecord, InstanceSlot,
+    LivenessSlot, MAX_PEER_LINKS, PeerKey, ServiceSlot, Stats, VipEntry, VipKeyV4, VipKeyV6,
+    VipSeen,
 };
 use vip_common::net::MacAddress;
 
@@ -35,12 +37,35 @@ static VIP_STATS: PerCpuArray<Stats> = PerCpuArray::with_max_entries(SIZED_AT_LO
 static BACKEND_STATS: PerCpuArray<Stats> = PerCpuArray::with_max_entries(SIZED_AT_LOAD, 0);
 #[map]
 static EVENTS: RingBuf = RingBuf::with_byte_size(EVENTS_BYTES, 0);
+#[map]
+static AGENT: Array<AgentSlot> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+static VRIDS: Array<u64> = Array::with_max_entries(256, BPF_F_MMAPABLE);
+#[map]
+static PEERS: HashMap<PeerKey, u32> = HashMap::with_max_entries(MAX_PEER_LINKS, 0);
+#[map]
+static LIVENESS: Array<LivenessSlot> = Array::with_max_entries(MAX_PEER_LINKS, BPF_F_MMAPABLE);
+#[map]
+static VIP_SEEN: Array<VipSeen> = Array::with_max_entries(SIZED_AT_LOAD, BPF_F_MMAPABLE);
+/// Written by the agent alone; here because maps come from the object.
+#[map]
+static FLIGHT: Array<FlightRecord> = Array::with_max_entries(FLIGHT_RECORDS, BPF_F_MMAPABLE);
 
 /// Resolution of the coarse clock in nanoseconds; the agent sets it at load time. The default is
 /// that of the slowest kernel clock in use (100 Hz), which is right everywhere and costs a precise
 /// reading a little more often.
 #[unsafe(no_mangle)]
 static COARSE_TICK_NS: Global<u64> = Global::new(10_000_000);
+
+/// UDP port of liveness probes; 0: none.
+#[unsafe(no_mangle)]
+static LIVENESS_PORT: Global<u16> = Global::new(0);
+
+/// UDP port of liveness probes; 0: none are answered or taken.
+#[inline(always)]
+pub fn liveness_port() -> u16 {
+    LIVENESS_PORT.load()
+}
 
 /// Resolution of the coarse clock in nanoseconds.
 #[inline(always)]
@@ -63,6 +88,35 @@ pub fn vip_v6(address: &VipKeyV6) -> Option<VipEntry> {
     unsafe { VIPS_V6.get(address) }.copied()
 }
 
+/// The agent's lease. Every field is read once, and each is one aligned machine word.
+#[derive(Clone, Copy)]
+pub struct Agent(*mut AgentSlot);
+
+/// The agent's slot.
+#[inline(always)]
+pub fn agent() -> Option<Agent> {
+    AGENT.get_ptr_mut(0).map(Agent)
+}
+
+impl Agent {
+    /// End of the lease on the monotonic clock, in nanoseconds.
+    #[inline(always)]
+    pub fn lease_until_ns(self) -> u64 {
+        // SAFETY: as in `Instance::claim`.
+        unsafe { ptr::read_volatile(&raw const (*self.0).lease_until_ns) }
+    }
+
+    /// Whether a prober was told that the present lease is over.
+    #[inline(always)]
+    pub fn was_told_over(self) -> bool {
+        // SAFETY: as in `Instance::claim`.
+        unsafe {
+            ptr::read_volatile(&raw const (*self.0).ended_generation)
+                == ptr::read_volatile(&raw const (*self.0).generation)
+        }
+    }
+}
+
 /// The slot of an instance. The agent stores into it at any time, so every field is read once, and
 /// each is one aligned machine word.
 #[derive(Clone, Copy)]
@@ -75,25 +129,32 @@ pub fn instance(index: u32) -> Option<Instance> {
 }
 
 impl Instance {
-    /// End of the lease on the monotonic clock, in nanoseconds.
+    /// Whether and how this node has claimed the instance.
     #[inline(always)]
-    pub fn lease_until_ns(self) -> u64 {
+    pub fn claim(self) -> u64 {
         // SAFETY: the pointer is that of an array element, which lives as long as the program; an
         // aligned 8-byte volatile read is one load and cannot be torn.
-        unsafe { ptr::read_volatile(&raw const (*self.0).lease_until_ns) }
+        unsafe { ptr::read_volatile(&raw const (*self.0).claim) }
     }
 
-    /// The MAC address that answers carry.
+    /// The MAC address that ARP answers carry.
     #[inline(always)]
-    pub fn mac(self) -> MacAddress {
-        // SAFETY: as in `lease_until_ns`; the cell is eight aligned bytes.
-        mac_of(unsafe { ptr::read_volatile((&raw const (*self.0).mac).cast::<u64>()) })
+    pub fn mac_v4(self) -> MacAddress {
+        // SAFETY: as in `claim`; the cell is eight aligned bytes.
+        mac_of(unsafe { ptr::read_volatile((&raw const (*self.0).mac_v4).cast::<u64>()) })
+    }
+
+    /// The MAC address that Neighbor Discovery answers carry.
+    #[inline(always)]
+    pub fn mac_v6(self) -> MacAddress {
+        // SAFETY: as in `mac_v4`.
+        mac_of(unsafe { ptr::read_volatile((&raw const (*self.0).mac_v6).cast::<u64>()) })
     }
 
     /// The interface the VIPs live on.
     #[inline(always)]
     pub fn ifindex(self) -> u32 {
-        // SAFETY: as in `lease_until_ns`.
+        // SAFETY: as in `claim`.
         unsafe { ptr::read_volatile(&raw const (*self.0).ifindex) }
     }
 }

@@ -23,7 +23,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 
-pub use action::{Action, Report};
+pub use action::{Action, Drain, PROBED_INSTANCES, Report};
 use outbox::Outbox;
 use peers::PeerTable;
 use rejections::Rejections;
@@ -148,6 +148,8 @@ pub struct Node {
     /// While this lasts, what is read may have waited in a queue for long.
     stalled_until: Instant,
     last_tick: Instant,
+    /// End of the agent's lease; `None`: it is over.
+    lease: Option<Instant>,
     sequence: u64,
     counters: NodeCounters,
     rejections: Rejections,
@@ -205,6 +207,7 @@ impl Node {
             phase: Phase::New,
             stalled_until: Instant::default(),
             last_tick: Instant::default(),
+            lease: None,
             sequence: 0,
             counters: NodeCounters::default(),
             rejections: Rejections::default(),
@@ -262,8 +265,7 @@ impl Node {
             self.feed_all(Input::Timeout, now);
             if ticks {
                 self.out.transmit();
-                let previous = core::mem::replace(&mut self.last_tick, now);
-                self.feed_all(Input::Tick { previous }, now);
+                self.renew_lease(now);
             }
         }
         self.out.flush();
@@ -312,6 +314,14 @@ impl Node {
     pub fn handle_dataplane_failure(&mut self, vrid: Vrid, now: Instant) {
         if self.wake(now) {
             self.feed(self.position(vrid), Input::DataplaneFailed, now);
+            self.out.flush();
+        }
+    }
+
+    /// The data plane has told a peer that the lease is over: it is, whatever this node's clock says.
+    pub fn handle_lease_ended(&mut self, now: Instant) {
+        if self.wake(now) {
+            self.end_lease(now);
             self.out.flush();
         }
     }
@@ -387,10 +397,39 @@ impl Node {
         if now > next_tick + self.pace.interval / 2 {
             self.stalled_until = now + self.pace.interval / 2;
         }
+        if self.lease.is_some_and(|until| now >= until) {
+            self.end_lease(now);
+        }
         self.feed_all(Input::Woken, now);
         // The lease comes first, also in the queue: whatever follows is decided without it.
         self.out.flush();
         true
+    }
+
+    /// The advert of a tick goes out with this drain: the lease it warrants.
+    fn renew_lease(&mut self, now: Instant) {
+        let previous = core::mem::replace(&mut self.last_tick, now);
+        let until = self.pace.renewed(previous, now);
+        match self.lease {
+            Some(lease) if until > lease => {
+                self.lease = Some(until);
+                self.out.renew_lease(until);
+            }
+            Some(_) => {}
+            None => self.begin_lease(now),
+        }
+    }
+
+    /// A lease that depends on nothing before: nothing is claimed.
+    fn begin_lease(&mut self, now: Instant) {
+        let until = now + self.pace.lease();
+        self.lease = Some(until);
+        self.out.begin_lease(until);
+    }
+
+    fn end_lease(&mut self, now: Instant) {
+        self.lease = None;
+        self.feed_all(Input::LeaseEnded, now);
     }
 
     fn expire_peers(&mut self, now: Instant) {
@@ -443,9 +482,14 @@ impl Node {
             alone_delay: self.alone_delay,
             peers: &peers,
         };
-        self.elections
+        let decided = self
+            .elections
             .get_mut(index)
-            .map(|election| decide(election, &ctx, &mut self.out))
+            .map(|election| decide(election, &ctx, &mut self.out));
+        if self.lease.is_none() && self.out.claims() {
+            self.begin_lease(now);
+        }
+        decided
     }
 
     /// What was heard of whom, those heard last first, and how many there are.

@@ -21,6 +21,8 @@ pub(super) struct File {
     /// A set of VIPs that move together. Between 1 and 48 of them.
     #[schemars(length(min = 1, max = 48))]
     pub(super) instance: Field<Vec<Field<Instance>>>,
+    /// How a node or agent that has died is noticed within milliseconds.
+    pub(super) liveness: Field<Liveness>,
     /// This node; everything has a default.
     pub(super) node: Field<Node>,
 }
@@ -62,6 +64,46 @@ pub(super) struct Cluster {
     pub(super) alone_delay: Field<Text>,
 }
 
+/// Liveness probes: questions that the data plane of the Active node answers by itself, so that a
+/// dead node is told from a busy agent within a few of them.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Liveness {
+    /// Whether Backups send probes, and this node answers them. Without, adverts alone tell.
+    #[schemars(extend("default" = true))]
+    pub(super) enabled: Field<bool>,
+    /// Time between probes to the Active node.
+    #[schemars(extend("default" = "1ms", "x-minimum" = "100us", "x-maximum" = "1s"))]
+    pub(super) interval: Field<Text>,
+    /// How many probes in a row may stay unanswered before the node is taken to be dead.
+    #[schemars(range(min = 2, max = 10), extend("default" = 3))]
+    pub(super) misses: Field<u8>,
+    /// UDP port of probes; the same on all nodes.
+    #[schemars(range(min = 1, max = 65535), extend("default" = 8113))]
+    pub(super) port: Field<u16>,
+    /// How long the data plane goes on when the agent is silent; default, and at most: what the
+    /// adverts warrant, (`down_factor` - 1) x `advert_interval` less a quarter. Shorter, an agent that
+    /// was killed is replaced sooner, and one that is late loses its VIPs sooner.
+    #[schemars(extend("x-minimum" = "1ms", "x-maximum" = "5min"))]
+    pub(super) lease: Field<Text>,
+    /// Further links over which peers are probed. A node is dead only if no link answers.
+    #[schemars(length(min = 1))]
+    pub(super) link: Field<Vec<Field<LivenessLink>>>,
+}
+
+/// A further link to a peer.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(extend("required" = ["peer", "local", "remote"]))]
+pub(super) struct LivenessLink {
+    /// The peer, by the address its adverts come from.
+    pub(super) peer: Field<IpAddr>,
+    /// This node's address on the link.
+    pub(super) local: Field<IpAddr>,
+    /// The peer's address on the link.
+    pub(super) remote: Field<IpAddr>,
+}
+
 /// A multicast group on one interface.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -100,6 +142,12 @@ pub(super) struct Instance {
     /// How long an Active node of lower priority is left alone before it is preempted.
     #[schemars(extend("default" = "0s", "x-minimum" = "0s", "x-maximum" = "24h"))]
     pub(super) preempt_delay: Field<Text>,
+    /// Which MAC address the VIPs have.
+    #[schemars(extend("default" = "interface"))]
+    pub(super) mac: Field<MacMode>,
+    /// What happens when another station claims a VIP of this instance while it is Active here.
+    #[schemars(extend("default" = "reassert"))]
+    pub(super) on_conflict: Field<OnConflict>,
     /// Where packets for the VIPs go; default: `l2` if there are backends, else `local`.
     pub(super) steering: Field<Steering>,
     /// How neighbours are told that the VIPs have moved here.
@@ -107,6 +155,29 @@ pub(super) struct Instance {
     /// Hosts that serve the VIPs (steering `l2`): the first healthy one in order gets the packets.
     #[schemars(length(min = 1))]
     pub(super) backend: Field<Vec<Field<Backend>>>,
+}
+
+/// Which MAC address the VIPs have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub(super) enum MacMode {
+    /// That of the Active node's interface: a failover is announced for each VIP.
+    Interface,
+    /// The virtual router's of RFC 9568 section 7.3 (00-00-5E-00-01-VRID for IPv4,
+    /// 00-00-5E-00-02-VRID for IPv6): one announcement moves all VIPs of the instance.
+    Virtual,
+}
+
+/// What happens when another station claims a VIP of this instance while it is Active here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub(super) enum OnConflict {
+    /// Announce the VIP again, at most once a second, and stay Active.
+    Reassert,
+    /// Give the instance up for a minute.
+    Yield,
 }
 
 /// Where packets for the VIPs go on the Active node.
@@ -133,6 +204,10 @@ pub(super) struct Announce {
     /// Time between single rounds while Active, or `never`.
     #[schemars(extend("default" = "60s", "x-minimum" = "1s", "x-maximum" = "24h"))]
     pub(super) refresh: Field<TextOrNever>,
+    /// Stations that are told by unicast too, for switches that limit broadcasts: `gateways` (the next
+    /// hops on the instance's interface), `neighbours` (all stations this host knows there), or
+    /// addresses.
+    pub(super) unicast: Field<Vec<Field<String>>>,
 }
 
 /// A host that serves the VIPs.
@@ -190,6 +265,13 @@ pub(super) struct Node {
     /// What happens to the data plane when the agent stops in an orderly way.
     #[schemars(extend("default" = "detach"))]
     pub(super) on_exit: Field<OnExit>,
+    /// How long the data plane goes on without an agent while the agent is restarted: on
+    /// `vip-agent reload`, and on a stop with `on_exit = "keep"`.
+    #[schemars(extend("default" = "2s", "x-minimum" = "100ms", "x-maximum" = "1min"))]
+    pub(super) restart_grace: Field<Text>,
+    /// How long, at most, packets that still come are forwarded to the node that took over.
+    #[schemars(extend("default" = "5s", "x-minimum" = "0s", "x-maximum" = "1min"))]
+    pub(super) drain: Field<Text>,
     /// Whether the agent puts the VIPs of `local` instances on `lo`.
     #[schemars(extend("default" = true))]
     pub(super) provision: Field<bool>,
@@ -220,6 +302,9 @@ pub(super) enum OnExit {
     Detach,
     /// Leave them: the node stays silent for the VIPs until an agent adopts the data plane.
     Stay,
+    /// Leave them, and stay Active for `restart_grace`: for a supervisor that starts the agent again
+    /// at once.
+    Keep,
 }
 
 /// Log level of the XDP program.

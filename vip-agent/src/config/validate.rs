@@ -3,11 +3,14 @@
 mod addresses;
 mod cluster;
 mod instance;
+mod liveness;
 mod unique;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::diagnostic::{Finding, Findings};
+use super::duration::Text;
 use super::field::Field;
 use super::{Config, Node, OnExit, XdpMode, raw};
 
@@ -25,6 +28,7 @@ pub(super) fn validate(file: &raw::File, base: &Path, findings: &mut Findings) -
         .cluster
         .get()
         .and_then(|raw| cluster::validate(raw, base, findings));
+    let liveness = liveness::validate(file.liveness.get(), file.cluster.get(), findings);
     let list = file.instance.get().map(Vec::as_slice).unwrap_or_default();
     let raws: Vec<&raw::Instance> = list.iter().filter_map(Field::get).collect();
     unique::check(&raws, findings);
@@ -39,6 +43,7 @@ pub(super) fn validate(file: &raw::File, base: &Path, findings: &mut Findings) -
     Some(Config {
         node: node?,
         cluster: cluster?,
+        liveness: liveness?,
         instances,
     })
 }
@@ -60,7 +65,10 @@ fn node(raw: Option<&raw::Node>, findings: &mut Findings) -> Option<Node> {
         on_exit: match raw.on_exit.or(raw::OnExit::Detach) {
             raw::OnExit::Detach => OnExit::Detach,
             raw::OnExit::Stay => OnExit::Stay,
+            raw::OnExit::Keep => OnExit::Keep,
         },
+        restart_grace: raw.restart_grace.or(Text(Duration::from_secs(2))).0,
+        drain: raw.drain.or(Text(Duration::from_secs(5))).0,
         provision: raw.provision.or(true),
         xdp_log: match raw.xdp_log.or(raw::XdpLog::Off) {
             raw::XdpLog::Off => None,

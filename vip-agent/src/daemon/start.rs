@@ -23,6 +23,7 @@ use crate::clock;
 use crate::config::{Config, Transport, XdpMode};
 use crate::dataplane::attach::Attachment;
 use crate::dataplane::events::{Conflict, EventReader};
+use crate::dataplane::slots::Macs;
 use crate::dataplane::{Dataplane, Slots};
 use crate::driver::{self, Driver, Notice, Placement};
 use crate::error::RunError;
@@ -314,9 +315,14 @@ fn place(
     let mut placements = BTreeMap::new();
     for (slot, instance) in (0_u32..).zip(&config.instances) {
         let interface = interface::find(interfaces, &instance.interface, &instance.name)?;
+        let macs = Macs {
+            v4: interface.mac,
+            v6: interface.mac,
+            station: interface.mac,
+        };
         slots
             .instances
-            .set_interface(slot, interface.index, interface.mac)
+            .set_interface(slot, instance.vrid, interface.index, macs)
             .map_err(RunError::io(format!(
                 "placing {} on its interface",
                 instance.name

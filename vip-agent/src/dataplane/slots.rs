@@ -1,90 +1,211 @@
-//! The three arrays that are written while packets flow: who may answer, and where packets go.
+//! The arrays that are written while packets flow: who may answer, and where packets go.
 
 use std::io;
 use std::os::fd::AsFd;
 
-use vip_common::abi::{BackendEntry, InstanceSlot, MacCell, ServiceSlot};
-use vip_proto::{Epoch, Instant};
+use vip_common::abi::{AgentSlot, BackendEntry, CLAIMED, InstanceSlot, MacCell, ServiceSlot};
+use vip_proto::node::Drain;
+use vip_proto::{Epoch, Incarnation, Instant, Vrid};
 
 use super::mapped::MappedArray;
 
-/// Words of an [`InstanceSlot`].
+/// Words of an [`AgentSlot`].
 const LEASE: usize = 0;
-const MAC: usize = 1;
-const IFINDEX_EPOCH: usize = 2;
+const GENERATION: usize = 1;
+const INCARNATION: usize = 2;
+const SEQUENCE: usize = 3;
+const ENDED_GENERATION: usize = 8;
 
-/// `INSTANCES`: the leases.
+/// Words of an [`InstanceSlot`].
+const CLAIM: usize = 0;
+const MAC_V4: usize = 1;
+const MAC_V6: usize = 2;
+const STATION: usize = 3;
+const IFINDEX_VRID: usize = 4;
+const CLAIMED_AT: usize = 5;
+const SUCCESSOR: usize = 6;
+const DRAIN_UNTIL: usize = 7;
+const DRAINED_AT: usize = 8;
+
+/// The addresses an instance is answered with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Macs {
+    /// In ARP answers.
+    pub v4: [u8; 6],
+    /// In Neighbor Discovery answers.
+    pub v6: [u8; 6],
+    /// The interface's own.
+    pub station: [u8; 6],
+}
+
+/// `AGENT` and `INSTANCES`: the agent's lease, and what is claimed under it.
 #[derive(Debug)]
-pub struct InstanceSlots(MappedArray<InstanceSlot>);
+pub struct InstanceSlots {
+    agent: MappedArray<AgentSlot>,
+    instances: MappedArray<InstanceSlot>,
+}
 
 impl InstanceSlots {
-    /// Maps the array.
+    /// Maps both arrays.
     ///
     /// # Errors
     /// What `mmap` answers.
-    pub fn open(map: impl AsFd, entries: u32) -> io::Result<Self> {
-        MappedArray::open(map, entries).map(Self)
+    pub fn open(agent: impl AsFd, instances: impl AsFd, entries: u32) -> io::Result<Self> {
+        Ok(Self {
+            agent: MappedArray::open(agent, 1)?,
+            instances: MappedArray::open(instances, entries)?,
+        })
     }
 
-    /// Flips the instance to Active until `lease_until`, and reads the lease back.
+    /// Extends the agent's lease: one store. `anew`: the lease before is over and nothing is
+    /// claimed; a new generation begins.
+    ///
+    /// # Errors
+    /// If the slot does not exist.
+    pub fn renew(&self, until: Instant, anew: bool) -> io::Result<()> {
+        if anew {
+            let ended = self.agent.load(0, ENDED_GENERATION)?;
+            let generation = self.agent.load(0, GENERATION)?.max(ended) + 1;
+            // The lease of the generation before must not become valid by its successor's number.
+            self.agent.store(0, LEASE, 0)?;
+            self.agent.store(0, GENERATION, generation)?;
+        }
+        self.agent.store(0, LEASE, until.as_nanos())
+    }
+
+    /// Whether the data plane has told a peer that the present lease is over.
+    ///
+    /// # Errors
+    /// If the slot does not exist.
+    pub fn was_told_over(&self) -> io::Result<bool> {
+        Ok(self.agent.load(0, ENDED_GENERATION)? == self.agent.load(0, GENERATION)?)
+    }
+
+    /// End of the agent's lease; the clock's zero if it is over for good.
+    ///
+    /// # Errors
+    /// If the slot does not exist.
+    pub fn lease_until(&self) -> io::Result<Instant> {
+        if self.was_told_over()? {
+            return Ok(Instant::default());
+        }
+        self.agent.load(0, LEASE).map(Instant::from_nanos)
+    }
+
+    /// Remembers who the agent is, for one that adopts the data plane later.
+    ///
+    /// # Errors
+    /// If the slot does not exist.
+    pub fn set_identity(&self, incarnation: Incarnation, sequence: u64) -> io::Result<()> {
+        self.agent.store(0, INCARNATION, incarnation.0)?;
+        self.agent.store(0, SEQUENCE, sequence)
+    }
+
+    /// Who the agent was that wrote last, and the number of its last advert.
+    ///
+    /// # Errors
+    /// If the slot does not exist.
+    pub fn identity(&self) -> io::Result<(Incarnation, u64)> {
+        let incarnation = Incarnation(self.agent.load(0, INCARNATION)?);
+        Ok((incarnation, self.agent.load(0, SEQUENCE)?))
+    }
+
+    /// Flips the instance to Active, and reads the claim back.
     ///
     /// # Errors
     /// If the slot does not exist or does not hold what was written.
-    pub fn claim(&self, slot: u32, epoch: Epoch, lease_until: Instant) -> io::Result<()> {
-        let [ifindex, _]: [u32; 2] = bytemuck::cast(self.0.load(slot, IFINDEX_EPOCH)?);
-        self.0
-            .store(slot, IFINDEX_EPOCH, bytemuck::cast([ifindex, epoch.0]))?;
-        self.renew(slot, lease_until)?;
-        if self.lease_until(slot)? != lease_until {
+    pub fn claim(&self, slot: u32, epoch: Epoch, answering: bool, now: Instant) -> io::Result<()> {
+        let claim = InstanceSlot::claim(epoch.0, answering);
+        if answering {
+            self.instances.store(slot, CLAIMED_AT, now.as_nanos())?;
+        }
+        self.instances.store(slot, CLAIM, claim)?;
+        self.instances.store(slot, DRAIN_UNTIL, 0)?;
+        if self.instances.load(slot, CLAIM)? != claim {
             return Err(io::Error::other(
-                "the lease read back is not the one written",
+                "the claim read back is not the one written",
             ));
         }
         Ok(())
     }
 
-    /// Extends the lease: one store.
+    /// Ends the claim now: one store. With `drain`, frames that still come are forwarded.
     ///
     /// # Errors
     /// If the slot does not exist.
-    pub fn renew(&self, slot: u32, lease_until: Instant) -> io::Result<()> {
-        self.0.store(slot, LEASE, lease_until.as_nanos())
+    pub fn release(&self, slot: u32, drain: Option<Drain>) -> io::Result<()> {
+        if let Some(drain) = drain {
+            let successor = bytemuck::cast(MacCell::new(drain.mac));
+            self.instances.store(slot, SUCCESSOR, successor)?;
+        }
+        let until = drain.map_or(0, |drain| drain.until.as_nanos());
+        self.instances.store(slot, DRAIN_UNTIL, until)?;
+        self.instances.store(slot, CLAIM, 0)
     }
 
-    /// Ends the lease now: one store.
+    /// Epoch of the present claim, whether or not the lease is valid; `None`: not claimed.
     ///
     /// # Errors
     /// If the slot does not exist.
-    pub fn release(&self, slot: u32) -> io::Result<()> {
-        self.0.store(slot, LEASE, 0)
+    pub fn claimed(&self, slot: u32) -> io::Result<Option<Epoch>> {
+        let claim = self.instances.load(slot, CLAIM)?;
+        let [low, _]: [u32; 2] = bytemuck::cast(claim.to_le());
+        Ok((claim & CLAIMED != 0).then(|| Epoch(u32::from_le(low))))
     }
 
-    /// End of the lease; the clock's zero if there is none.
+    /// Until when the data plane acts for the instance, as things stand; the clock's zero if it
+    /// does not.
     ///
     /// # Errors
     /// If the slot does not exist.
-    pub fn lease_until(&self, slot: u32) -> io::Result<Instant> {
-        Ok(Instant::from_nanos(self.0.load(slot, LEASE)?))
+    pub fn acts_until(&self, slot: u32) -> io::Result<Instant> {
+        if self.claimed(slot)?.is_none() {
+            return Ok(Instant::default());
+        }
+        self.lease_until()
     }
 
-    /// The interface the instance's VIPs live on, and the MAC address they are answered with.
+    /// When a frame was last forwarded to the successor; the clock's zero: never.
     ///
     /// # Errors
     /// If the slot does not exist.
-    pub fn set_interface(&self, slot: u32, ifindex: u32, mac: [u8; 6]) -> io::Result<()> {
-        let [_, epoch]: [u32; 2] = bytemuck::cast(self.0.load(slot, IFINDEX_EPOCH)?);
-        self.0.store(slot, MAC, bytemuck::cast(MacCell::new(mac)))?;
-        self.0
-            .store(slot, IFINDEX_EPOCH, bytemuck::cast([ifindex, epoch]))
+    pub fn drained_at(&self, slot: u32) -> io::Result<Instant> {
+        self.instances
+            .load(slot, DRAINED_AT)
+            .map(Instant::from_nanos)
     }
 
-    /// The MAC address the instance's VIPs are answered with.
+    /// The interface the instance's VIPs live on, and the MAC addresses they are answered with.
     ///
     /// # Errors
     /// If the slot does not exist.
-    pub fn mac(&self, slot: u32) -> io::Result<[u8; 6]> {
-        let cell: MacCell = bytemuck::cast(self.0.load(slot, MAC)?);
-        Ok(cell.mac)
+    pub fn set_interface(&self, slot: u32, vrid: Vrid, ifindex: u32, macs: Macs) -> io::Result<()> {
+        for (word, mac) in [
+            (MAC_V4, macs.v4),
+            (MAC_V6, macs.v6),
+            (STATION, macs.station),
+        ] {
+            let cell = bytemuck::cast(MacCell::new(mac));
+            self.instances.store(slot, word, cell)?;
+        }
+        let place = bytemuck::cast([ifindex, u32::from(vrid.get())]);
+        self.instances.store(slot, IFINDEX_VRID, place)
+    }
+
+    /// The MAC addresses the instance's VIPs are answered with.
+    ///
+    /// # Errors
+    /// If the slot does not exist.
+    pub fn macs(&self, slot: u32) -> io::Result<Macs> {
+        let mac = |word| -> io::Result<[u8; 6]> {
+            let cell: MacCell = bytemuck::cast(self.instances.load(slot, word)?);
+            Ok(cell.mac)
+        };
+        Ok(Macs {
+            v4: mac(MAC_V4)?,
+            v6: mac(MAC_V6)?,
+            station: mac(STATION)?,
+        })
     }
 }
 

@@ -9,6 +9,7 @@ use vip_proto::{Instant, Vrid};
 
 use super::{Driver, Notice};
 use crate::clock;
+use crate::dataplane::slots::Macs;
 use crate::host::interface::Interface;
 
 /// Time until the rest of the agent is told again what it must not miss.
@@ -225,7 +226,14 @@ impl Driver {
     /// Answers for the instance's VIPs carry the interface's present address.
     fn place(&mut self, vrid: Vrid, interface: &Interface) {
         let (index, mac) = (interface.index, interface.mac);
-        self.write(vrid, |slots, slot| slots.set_interface(slot, index, mac));
+        let macs = Macs {
+            v4: mac,
+            v6: mac,
+            station: mac,
+        };
+        self.write(vrid, |slots, slot| {
+            slots.set_interface(slot, vrid, index, macs)
+        });
         self.announcer.set_interface(vrid, index, mac);
     }
 

@@ -105,7 +105,7 @@ pub fn start(
             schedule: Schedule::new(instance.announce),
             slot: placement.slot,
             ifindex: placement.ifindex.unwrap_or(0),
-            mac: instances.mac(placement.slot)?,
+            mac: instances.macs(placement.slot)?.station,
         };
         voices.insert(instance.vrid, voice);
     }
@@ -199,9 +199,7 @@ fn round(voice: &mut Voice, socket: &PacketSocket, instances: &InstanceSlots) {
 }
 
 fn may_speak(instances: &InstanceSlots, slot: u32, now: Instant) -> bool {
-    instances
-        .lease_until(slot)
-        .is_ok_and(|lease_until| now < lease_until)
+    instances.acts_until(slot).is_ok_and(|until| now < until)
 }
 
 fn send(socket: &PacketSocket, ifindex: u32, mac: [u8; 6], vip: IpAddr) -> io::Result<()> {

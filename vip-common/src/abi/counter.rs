@@ -75,6 +75,20 @@ counters! {
     DropResize = "drop_resize",
     /// A map entry pointed at a slot that does not exist. Never expected.
     DropInternal = "drop_internal",
+    /// Liveness probe of a peer answered.
+    ProbeAnswered = "probe_answered",
+    /// Liveness probe or echo of a peer dropped: its authentication code is wrong, or there is no key.
+    LivenessRejected = "liveness_rejected",
+    /// Liveness probe or echo of a peer dropped: it was seen before, was overtaken, or came too soon.
+    LivenessReplayed = "liveness_replayed",
+    /// Echo to one of our liveness probes taken.
+    EchoTaken = "echo_taken",
+    /// Packet to a VIP forwarded to the node that took the instance over.
+    DrainForwarded = "drain_forwarded",
+    /// Packet to a VIP dropped: it came from the very node it would be forwarded to.
+    DropDrainLoop = "drop_drain_loop",
+    /// VRRP advertisement of another station with the VRID of an instance this node is Active for.
+    VrrpConflict = "vrrp_conflict",
     /// A conflict was seen but the event buffer was full.
     EventLost = "event_lost",
 }

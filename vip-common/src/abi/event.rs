@@ -10,6 +10,9 @@ pub enum ConflictKind {
     Arp = 1,
     /// A Neighbor Advertisement for the VIP that is not ours (RFC 4861 §7.2.5).
     NeighborAdvertisement = 2,
+    /// A VRRP advertisement (IP protocol 112) with the VRID of one of our instances; the address is
+    /// its sender's.
+    Vrrp = 3,
 }
 
 impl ConflictKind {
@@ -19,13 +22,14 @@ impl ConflictKind {
         match number {
             1 => Some(Self::Arp),
             2 => Some(Self::NeighborAdvertisement),
+            3 => Some(Self::Vrrp),
             _ => None,
         }
     }
 }
 
-/// One record of the `EVENTS` ring buffer: another station claimed a VIP while this node held a
-/// valid lease for it.
+/// One record of the `EVENTS` ring buffer: another station claimed a VIP, or the identifier of an
+/// instance, while this node was Active for it.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 pub struct Event {
@@ -33,7 +37,7 @@ pub struct Event {
     pub kind: u32,
     /// Interface the frame arrived on.
     pub ifindex: u32,
-    /// The VIP; an IPv4 address as an IPv4-mapped one (`::ffff:a.b.c.d`).
+    /// The VIP (of a VRRP advertisement: its sender); an IPv4 address as an IPv4-mapped one (`::ffff:a.b.c.d`).
     pub address: [u8; 16],
     /// The other station's MAC address.
     pub mac: [u8; 6],

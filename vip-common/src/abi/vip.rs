@@ -23,3 +23,17 @@ pub struct VipEntry {
 }
 
 const _: () = assert!(size_of::<VipEntry>() == 16);
+
+/// Value of `VIP_SEEN`, by VIP index: who uses the address, as far as the data plane can tell. Both
+/// are stored seldom, so that a busy VIP does not keep moving a cache line between CPUs.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+pub struct VipSeen {
+    /// When somebody last asked for the address or sent to it, on `CLOCK_MONOTONIC` in nanoseconds,
+    /// to within a second; on a Backup too.
+    pub wanted_ns: u64,
+    /// When the first packet to the address arrived after the instance's present claim was made.
+    pub first_packet_ns: u64,
+}
+
+const _: () = assert!(size_of::<VipSeen>() == 16);

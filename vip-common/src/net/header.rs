@@ -9,6 +9,7 @@ use network_types::icmp::{Icmpv4Hdr, Icmpv6Hdr};
 use network_types::ip::{Ipv4Hdr, Ipv6Hdr};
 
 use super::ethernet::{EthernetHeader, VlanTag};
+use super::liveness::Liveness;
 use super::ndp::{AdvertisementPacket, LinkLayerOption, NeighborMessage};
 
 /// A header that can be viewed in place, wherever it lies in a packet.
@@ -41,6 +42,7 @@ headers! {
     NeighborMessage: 24,
     LinkLayerOption: 8,
     AdvertisementPacket: 72,
+    Liveness: 104,
     [u8; 8]: 8,
 }
 

@@ -57,13 +57,13 @@ fn request(
     let Some(instance) = maps::instance(vip.instance) else {
         return Verdict::Drop(Counter::DropInternal);
     };
-    if !lease::is_valid(instance) {
+    if !lease::is_answering(instance) {
         return Verdict::Drop(Counter::ArpNotActive);
     }
     if packet.ifindex() != instance.ifindex() {
         return Verdict::Drop(Counter::ArpOtherInterface);
     }
-    let mac = instance.mac();
+    let mac = instance.mac_v4();
     if u32::from_ne_bytes(claim.address) == u32::from_ne_bytes(target) {
         if ethernet::is_same(claim.mac, mac) {
             return Verdict::Drop(Counter::ArpOwn);
@@ -95,7 +95,7 @@ fn other(packet: &Packet<'_>, frame: &Frame, claim: Claim) -> Verdict {
     let Some(instance) = maps::instance(vip.instance) else {
         return Verdict::Ignore;
     };
-    if ethernet::is_same(claim.mac, instance.mac()) || !lease::is_valid(instance) {
+    if ethernet::is_same(claim.mac, instance.mac_v4()) || !lease::is_answering(instance) {
         return Verdict::Ignore;
     }
     report(packet, frame, vip, claim);

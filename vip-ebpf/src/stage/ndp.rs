@@ -50,13 +50,13 @@ fn solicitation(packet: &mut Packet<'_>, frame: &Frame, vip: VipEntry) -> Verdic
     let Some(instance) = maps::instance(vip.instance) else {
         return Verdict::Drop(Counter::DropInternal);
     };
-    if !lease::is_valid(instance) {
+    if !lease::is_answering(instance) {
         return Verdict::Drop(Counter::NdNotActive);
     }
     if packet.ifindex() != instance.ifindex() {
         return Verdict::Drop(Counter::NdOtherInterface);
     }
-    let mac = instance.mac();
+    let mac = instance.mac_v6();
     let Some(header) = packet.at::<EthernetHeader>(0) else {
         return Verdict::Ignore;
     };
@@ -124,7 +124,7 @@ fn advertisement(packet: &mut Packet<'_>, frame: &Frame, vip: VipEntry) -> Contr
     let Some(claim) = claim(packet) else {
         return Continue(());
     };
-    if ethernet::is_same(claim.mac, instance.mac()) || !lease::is_valid(instance) {
+    if ethernet::is_same(claim.mac, instance.mac_v6()) || !lease::is_answering(instance) {
         return Continue(());
     }
     let (kind, mac) = (ConflictKind::NeighborAdvertisement, claim.mac);

@@ -104,10 +104,10 @@ fn admit(packet: &mut Packet<'_>, vip: VipEntry) -> ControlFlow<Verdict, MacAddr
     let Some(instance) = maps::instance(vip.instance) else {
         return Break(Verdict::Drop(Counter::DropInternal));
     };
-    if !lease::is_valid(instance) {
+    if !lease::is_claimed(instance) {
         return Break(Verdict::Drop(Counter::DropNotActive));
     }
-    let mac = instance.mac();
+    let mac = instance.mac_v4();
     let Some(header) = packet.at::<EthernetHeader>(0) else {
         return Break(Verdict::Ignore);
     };

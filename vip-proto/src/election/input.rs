@@ -11,19 +11,16 @@ use crate::{Incarnation, Instant, NodeAddress};
 /// What happened to an instance.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Input {
-    /// Comes before any other input of the same moment: is the lease over, was a timer slept through?
+    /// Comes before any other input of the same moment: was a timer slept through?
     Woken,
+    /// The agent's lease is over: the data plane acts for nothing any more.
+    LeaseEnded,
     /// The startup delay is over.
     Started,
     /// An advert of a peer speaks of this instance.
     Heard(Heard),
     /// A timer may be due.
     Timeout,
-    /// An advert interval has passed; the advert goes out with this drain.
-    Tick {
-        /// When the one before did.
-        previous: Instant,
-    },
     /// A peer was lost, or is no longer what it was: whoever waits for it need not.
     CandidatesChanged,
     /// The instance's interface changed.

@@ -18,8 +18,6 @@ pub(crate) struct Election {
     pub(super) reason: TransitionReason,
     /// Highest epoch known.
     pub(super) epoch: Epoch,
-    /// End of the lease; set exactly while Active.
-    pub(super) lease_until: Option<Instant>,
     /// Whether the startup delay is over.
     pub(super) started: bool,
     pub(super) stopped: bool,
@@ -142,7 +140,6 @@ impl Election {
             since: Instant::from_nanos(0),
             reason: TransitionReason::Started,
             epoch: Epoch(0),
-            lease_until: None,
             started: false,
             stopped: false,
             link: LinkState::Up,
@@ -229,7 +226,7 @@ impl Election {
         .fold(Flags::default(), Flags::and)
     }
 
-    pub(crate) fn status(&self, address: NodeAddress) -> InstanceStatus {
+    pub(crate) fn status(&self, address: NodeAddress, lease: Option<Instant>) -> InstanceStatus {
         InstanceStatus {
             vrid: self.config.vrid,
             state: self.state,
@@ -237,7 +234,7 @@ impl Election {
             reason: self.reason,
             priority: self.config.priority,
             epoch: self.epoch,
-            lease_until: self.lease_until,
+            lease_until: lease.filter(|_| self.state == State::Active),
             active: match self.state {
                 State::Active => Some(address),
                 State::Backup | State::Initialize => self.followed.map(|followed| followed.peer),

@@ -8,7 +8,7 @@ use super::{Refusal, State, TransitionReason};
 use crate::native::Flags;
 use crate::node::outbox::Outbox;
 use crate::node::{LinkState, Report};
-use crate::{Incarnation, Instant, NodeAddress};
+use crate::{Incarnation, NodeAddress};
 
 /// How long an instance stays out after its data plane failed.
 const DATAPLANE_RETRY: Duration = Duration::from_secs(1);
@@ -24,7 +24,7 @@ impl Election {
             Input::Started => self.start(ctx, out),
             Input::Heard(heard) => self.heard(&heard, ctx, out),
             Input::Timeout => self.timed_out(ctx, out),
-            Input::Tick { previous } => self.tick(previous, ctx, out),
+            Input::LeaseEnded => self.lease_ended(ctx, out),
             Input::CandidatesChanged => self.candidates_changed(ctx),
             Input::Link(link) => self.link_changed(link, ctx, out),
             Input::DataplaneFailed => self.dataplane_failed(ctx, out),
@@ -58,10 +58,8 @@ impl Election {
         Ok(())
     }
 
-    /// Before anything else is decided: a lease that has ended is given up, and a turn that was
-    /// slept through is lost.
-    fn woken(&mut self, ctx: &Context<'_>, out: &mut Outbox) {
-        if self.lease_until.is_some_and(|until| ctx.now >= until) {
+    fn lease_ended(&mut self, ctx: &Context<'_>, out: &mut Outbox) {
+        if self.state == State::Active {
             // Whoever follows this node has counted on for a while: no successor may be named now.
             self.step_down(
                 State::Backup,
@@ -71,6 +69,10 @@ impl Election {
                 out,
             );
         }
+    }
+
+    /// Before anything else is decided: a turn that was slept through is lost.
+    fn woken(&mut self, ctx: &Context<'_>, out: &mut Outbox) {
         if let Some(wait) = self.wait
             && ctx.now > wait.check_at + ctx.pace.lateness()
         {
@@ -278,7 +280,7 @@ impl Election {
         }
         if heard.record.epoch >= self.epoch {
             self.epoch = heard.record.epoch.next();
-            self.renew_claim(ctx, out);
+            self.renew_claim(out);
         } else if !known {
             out.transmit();
             out.announce(self.config.vrid);
@@ -301,14 +303,6 @@ impl Election {
             self.turn_may_have_come(wait, ctx, out);
         }
         self.update_request(ctx, out);
-    }
-
-    fn tick(&mut self, previous: Instant, ctx: &Context<'_>, out: &mut Outbox) {
-        let lease_until = ctx.pace.renewed(previous, ctx.now);
-        if self.lease_until.is_some_and(|until| until < lease_until) {
-            self.lease_until = Some(lease_until);
-            out.renew(self.config.vrid, lease_until);
-        }
     }
 
     fn link_changed(&mut self, link: LinkState, ctx: &Context<'_>, out: &mut Outbox) {
@@ -380,15 +374,13 @@ impl Election {
         self.departure = None;
         self.held = false;
         self.unfollow();
-        self.renew_claim(ctx, out);
+        self.renew_claim(out);
         self.enter(State::Active, reason, ctx, out);
     }
 
     /// Claims the instance under the current epoch and tells everybody.
-    fn renew_claim(&mut self, ctx: &Context<'_>, out: &mut Outbox) {
-        let lease_until = ctx.now + ctx.pace.lease();
-        self.lease_until = Some(lease_until);
-        out.claim(self.config.vrid, self.epoch, lease_until);
+    fn renew_claim(&self, out: &mut Outbox) {
+        out.claim(self.config.vrid, self.epoch, true);
         out.transmit();
         out.announce(self.config.vrid);
     }
@@ -402,12 +394,11 @@ impl Election {
         ctx: &Context<'_>,
         out: &mut Outbox,
     ) {
-        self.lease_until = None;
         self.departure = Some(Departure {
             successor,
             until: ctx.now + ctx.pace.departure(),
         });
-        out.release(self.config.vrid);
+        out.release(self.config.vrid, None);
         out.transmit();
         self.enter(state, reason, ctx, out);
         self.wait_last(ctx.pace, ctx);

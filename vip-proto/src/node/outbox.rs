@@ -3,11 +3,12 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use super::{Action, Report};
+use super::{Action, Drain, Report};
 use crate::{Epoch, Instant, Vrid};
 
 /// Collects what one handler wants done, then queues it in the promised order whatever the order in
-/// which several instances asked: releases, claims, one advert, renewals, announcements, reports.
+/// which several instances asked: releases, a new lease, claims, one advert, the lease's renewal,
+/// announcements, reports.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     queue: VecDeque<Action>,
@@ -31,24 +32,36 @@ impl Outbox {
         }
     }
 
-    pub(crate) fn claim(&mut self, vrid: Vrid, epoch: Epoch, lease_until: Instant) {
+    pub(crate) fn claim(&mut self, vrid: Vrid, epoch: Epoch, answering: bool) {
         self.flips.push(Action::Claim {
             vrid,
             epoch,
-            lease_until,
+            answering,
         });
     }
 
-    pub(crate) fn release(&mut self, vrid: Vrid) {
-        self.flips.push(Action::Release { vrid });
+    pub(crate) fn release(&mut self, vrid: Vrid, drain: Option<Drain>) {
+        self.flips.push(Action::Release { vrid, drain });
+    }
+
+    /// Whether this handler claims anything.
+    pub(crate) fn claims(&self) -> bool {
+        self.flips
+            .iter()
+            .any(|action| matches!(action, Action::Claim { .. }))
+    }
+
+    /// Begins a new lease: before anything is claimed under it.
+    pub(crate) fn begin_lease(&mut self, until: Instant) {
+        self.flips.push(Action::Lease { until, anew: true });
     }
 
     pub(crate) const fn transmit(&mut self) {
         self.transmit = true;
     }
 
-    pub(crate) fn renew(&mut self, vrid: Vrid, lease_until: Instant) {
-        self.after.push(Action::Renew { vrid, lease_until });
+    pub(crate) fn renew_lease(&mut self, until: Instant) {
+        self.after.push(Action::Lease { until, anew: false });
     }
 
     pub(crate) fn announce(&mut self, vrid: Vrid) {
@@ -62,8 +75,11 @@ impl Outbox {
     /// Ends a handler.
     pub(crate) fn flush(&mut self) {
         // Releases first: a node never has more than it should, not even between two actions.
-        self.flips
-            .sort_by_key(|action| !matches!(action, Action::Release { .. }));
+        self.flips.sort_by_key(|action| match action {
+            Action::Release { .. } => 0,
+            Action::Lease { .. } => 1,
+            _ => 2,
+        });
         self.queue.extend(self.flips.drain(..));
         if core::mem::take(&mut self.transmit) {
             self.queue.push_back(Action::Transmit);

@@ -12,7 +12,7 @@ impl Node {
             instances: self
                 .elections
                 .iter()
-                .map(|election| election.status(self.address))
+                .map(|election| election.status(self.address, self.lease))
                 .collect(),
             peers: self.peers.iter().map(|peer| peer.status(now)).collect(),
             counters: self.counters,

@@ -8,7 +8,9 @@ use vip_proto::{Priority, Vrid};
 use crate::config::diagnostic::{Finding, Findings};
 use crate::config::duration::{Human, Text, TextOrNever};
 use crate::config::field::Field;
-use crate::config::{Announce, Backend, Instance, Steering, TcpCheck, raw};
+use crate::config::{
+    Announce, Audience, Backend, Instance, MacMode, OnConflict, Steering, TcpCheck, raw,
+};
 
 /// Checks what is not about other instances. `None`: something it needs is missing, and reported.
 pub(super) fn validate(raw: &raw::Instance, findings: &mut Findings) -> Option<Instance> {
@@ -25,8 +27,17 @@ pub(super) fn validate(raw: &raw::Instance, findings: &mut Findings) -> Option<I
         preempt: raw.preempt.or(true),
         preempt_delay: raw.preempt_delay.or(Text(Duration::ZERO)).0,
         vips: raw.vips.elements().map(|(vip, _)| *vip).collect(),
+        mac: match raw.mac.or(raw::MacMode::Interface) {
+            raw::MacMode::Interface => MacMode::Interface,
+            raw::MacMode::Virtual => MacMode::Virtual,
+        },
+        on_conflict: match raw.on_conflict.or(raw::OnConflict::Reassert) {
+            raw::OnConflict::Reassert => OnConflict::Reassert,
+            raw::OnConflict::Yield => OnConflict::Yield,
+        },
         steering: steering?,
         announce: announce(raw.announce.get()),
+        unicast: audience(raw.announce.get(), findings)?,
     })
 }
 
@@ -184,4 +195,29 @@ fn announce(raw: Option<&raw::Announce>) -> Announce {
         interval: raw.interval.or(Text(Duration::from_millis(200))).0,
         refresh: raw.refresh.or(TextOrNever(Some(Duration::from_secs(60)))).0,
     }
+}
+
+/// Who is told by unicast. `None`: a word is not known, and reported.
+fn audience(raw: Option<&raw::Announce>, findings: &mut Findings) -> Option<Vec<Audience>> {
+    let mut audience = Vec::new();
+    let mut sound = true;
+    for (word, span) in raw.into_iter().flat_map(|raw| raw.unicast.elements()) {
+        match (word.as_str(), word.parse()) {
+            ("gateways", _) => audience.push(Audience::Gateways),
+            ("neighbours", _) => audience.push(Audience::Neighbours),
+            (_, Ok(address)) => audience.push(Audience::Station(address)),
+            (_, Err(_)) => {
+                sound = false;
+                findings.push(
+                    Finding::error(
+                        "config::bad_audience",
+                        format!("{word:?} is nobody who could be told by unicast"),
+                    )
+                    .at(span, "not known")
+                    .help("write \"gateways\", \"neighbours\", or the address of a station"),
+                );
+            }
+        }
+    }
+    sound.then_some(audience)
 }
