@@ -7,6 +7,7 @@ pub mod attach;
 pub mod events;
 mod mapped;
 pub mod object;
+pub mod peers;
 pub mod pins;
 pub mod sizes;
 pub mod slots;
@@ -15,7 +16,7 @@ pub mod tables;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use aya::maps::{Map, MapData, PerCpuArray, RingBuf};
+use aya::maps::{HashMap, Map, MapData, PerCpuArray, RingBuf};
 use aya::programs::Xdp;
 use aya::programs::links::FdLink;
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
@@ -23,6 +24,7 @@ use tracing::{info, warn};
 use vip_common::abi::{self, Counter, MAPS, PROGRAM, Stats, globals};
 
 use self::attach::{Attached, Attachment};
+use self::peers::PeerLinks;
 use self::pins::Pins;
 use self::sizes::Sizes;
 use self::slots::{BackendSlots, InstanceSlots, ServiceSlots};
@@ -131,6 +133,22 @@ impl Dataplane {
     /// The kernel's reports; can be taken once.
     pub fn take_events(&mut self) -> Option<RingBuf<MapData>> {
         self.events.take()
+    }
+
+    /// The links to the peers; can be taken once.
+    ///
+    /// # Errors
+    /// [`RunError::Dataplane`] or [`RunError::Io`] with what could not be opened.
+    pub fn take_peer_links(&mut self) -> Result<PeerLinks, RunError> {
+        let what = || format!("opening {}", abi::PEERS);
+        let peers = self
+            .ebpf
+            .take_map(abi::PEERS)
+            .ok_or_else(|| RunError::dataplane(what())("taken before"))?;
+        let peers = HashMap::try_from(peers).map_err(RunError::dataplane(what()))?;
+        map_array(&self.ebpf, abi::LIVENESS, |map, _| {
+            PeerLinks::open(map, peers)
+        })
     }
 
     /// The loaded object, for its logger.
@@ -297,10 +315,12 @@ fn load_object(config: &Config, pins: &Pins, sizes: Sizes) -> Result<Ebpf, RunEr
         None => 0,
         Some(level) => level as u8,
     };
+    let port = config.liveness.as_ref().map_or(0, |liveness| liveness.port);
     let mut loader = EbpfLoader::new();
     loader
         .verifier_log_level(VerifierLogLevel::STATS)
         .override_global(globals::COARSE_TICK_NS, &tick, true)
+        .override_global(globals::LIVENESS_PORT, &port, true)
         .override_global(globals::LOG_LEVEL, &log_level, false);
     for spec in &MAPS {
         loader.map_max_entries(spec.name, sizes.entries(spec));

@@ -2,3 +2,4 @@
 
 pub mod announce;
 mod packet_socket;
+pub mod probes;

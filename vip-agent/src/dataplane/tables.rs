@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use aya::Ebpf;
-use aya::maps::{HashMap, MapData, MapError};
-use vip_common::abi::{VIPS_V4, VIPS_V6, VipEntry, VipKeyV4, VipKeyV6};
+use aya::maps::{Array, HashMap, MapData, MapError};
+use vip_common::abi::{VIPS_V4, VIPS_V6, VRIDS, VipEntry, VipKeyV4, VipKeyV6};
 
 use crate::config::{Config, Steering};
 use crate::error::RunError;
@@ -14,6 +14,8 @@ use crate::error::RunError;
 #[derive(Debug, Clone)]
 pub struct Tables {
     instances: u32,
+    /// By VRID: one more than the instance's index.
+    vrids: BTreeMap<u8, u64>,
     v4: BTreeMap<VipKeyV4, VipEntry>,
     v6: BTreeMap<VipKeyV6, VipEntry>,
 }
@@ -24,6 +26,7 @@ impl Tables {
     pub fn of(config: &Config) -> Self {
         let mut tables = Self {
             instances: 0,
+            vrids: BTreeMap::new(),
             v4: BTreeMap::new(),
             v6: BTreeMap::new(),
         };
@@ -48,6 +51,8 @@ impl Tables {
                 stats += 1;
             }
             tables.instances += 1;
+            let place = u64::from(tables.instances);
+            tables.vrids.insert(instance.vrid.get(), place);
         }
         tables
     }
@@ -65,7 +70,25 @@ impl Tables {
     pub fn write(&self, ebpf: &mut Ebpf) -> Result<bool, RunError> {
         let v4 = bring_in_line(ebpf, VIPS_V4, &self.v4)?;
         let v6 = bring_in_line(ebpf, VIPS_V6, &self.v6)?;
+        self.write_vrids(ebpf)?;
         Ok(v4 || v6)
+    }
+}
+
+impl Tables {
+    fn write_vrids(&self, ebpf: &mut Ebpf) -> Result<(), RunError> {
+        let what = || format!("writing {VRIDS}");
+        let map = ebpf
+            .map_mut(VRIDS)
+            .ok_or_else(|| RunError::dataplane(what())("not in the object"))?;
+        let mut map: Array<&mut MapData, u64> =
+            Array::try_from(map).map_err(RunError::dataplane(what()))?;
+        for vrid in 0..=u8::MAX {
+            let place = self.vrids.get(&vrid).copied().unwrap_or(0);
+            map.set(u32::from(vrid), place, 0)
+                .map_err(RunError::dataplane(what()))?;
+        }
+        Ok(())
     }
 }
 

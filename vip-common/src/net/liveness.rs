@@ -31,8 +31,8 @@ pub const ECHO: u8 = 2;
 /// Words that are authenticated.
 pub const WORDS: usize = 12;
 /// Time between the nonces of two probes that are answered, at least, in nanoseconds: whatever
-/// a peer sends, it gets no more than 20,000 echoes a second.
-pub const MIN_NONCE_STEP_NS: u64 = 50_000;
+/// a peer sends, it gets no more than 50,000 echoes a second.
+pub const MIN_NONCE_STEP_NS: u64 = 20_000;
 
 /// State in an [`entry`]: the node has no such instance.
 pub const UNKNOWN: u8 = 0;
