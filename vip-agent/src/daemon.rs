@@ -7,6 +7,7 @@
 mod digest;
 mod earlier;
 mod guard;
+mod probed;
 mod report;
 pub mod shared;
 mod start;
@@ -193,6 +194,7 @@ async fn look_after(running: &mut Running, handle: &Handle) {
     }
     attach_waiting(running, handle).await;
     guard::look(&running.shared, handle, &mut running.guard).await;
+    probed::look(&running.shared, handle, &mut running.probed).await;
 }
 
 fn control_ended(result: Result<io::Result<()>, JoinError>) -> RunError {

@@ -18,7 +18,9 @@ use vip_proto::{Incarnation, NodeAddress, Vrid};
 use super::digest::digest;
 use super::guard::Trouble;
 use super::shared::{Changing, Parts, Shared};
-use super::{both, conflict_channel, earlier, local_vips, notice_channel, provisioned_vips};
+use super::{
+    both, conflict_channel, earlier, local_vips, notice_channel, probed, provisioned_vips,
+};
 use crate::clock;
 use crate::config::{Config, Transport, XdpMode};
 use crate::dataplane::attach::Attachment;
@@ -57,6 +59,8 @@ pub(super) struct Running {
     pub(super) waiting: BTreeMap<String, Option<String>>,
     /// What keeps the daemon from seeing whether the data plane is still attached.
     pub(super) guard: Trouble,
+    /// What was said about interfaces that only carry probes.
+    pub(super) probed: probed::Said,
 }
 
 /// The task that looks after the VIPs on this host's interfaces.
@@ -118,10 +122,12 @@ pub(super) async fn start(
     progress: &mut Progress,
 ) -> Result<Unfinished, RunError> {
     let present = interface::list(handle).await?;
-    let interfaces = needed_interfaces(&config, &present)?;
+    let mut interfaces = needed_interfaces(&config, &present)?;
     earlier::interfaces_are_free(&config, &interfaces)?;
     // What can fail without the data plane is tried before the data plane is touched.
     let adverts = AdvertSocket::open(&config.cluster, handle).await?;
+    interfaces.extend(probed::interfaces(&config, adverts.address(), &present));
+    earlier::interfaces_are_free(&config, &interfaces)?;
     let excluded = earlier::excluded_links(&config, &interfaces);
     earlier::clear_loopback(&config, handle, !excluded.is_empty()).await?;
     earlier::detach(handle, excluded).await?;
@@ -240,6 +246,7 @@ impl Unfinished {
             memberships: self.memberships,
             waiting: BTreeMap::new(),
             guard: Trouble::default(),
+            probed: probed::Said::default(),
         }
     }
 }
