@@ -34,6 +34,8 @@ pub struct NodeConfig {
     node_lines: String,
     /// Further lines of `[cluster]`.
     cluster_lines: String,
+    /// Lines of `[liveness]`.
+    liveness_lines: String,
     /// The instances.
     instances: Vec<Instance>,
 }
@@ -93,6 +95,7 @@ impl NodeConfig {
             interval: Duration::from_millis(100),
             node_lines: String::new(),
             cluster_lines: String::new(),
+            liveness_lines: String::new(),
             instances: Vec::new(),
         }
     }
@@ -174,6 +177,13 @@ impl NodeConfig {
         self
     }
 
+    /// A line of `[liveness]`, e.g. `interval = "250us"`.
+    #[must_use]
+    pub fn liveness_line(mut self, line: &str) -> Self {
+        self.liveness_lines += &format!("{line}\n");
+        self
+    }
+
     /// The configuration file.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -224,6 +234,7 @@ impl NodeConfig {
             name,
             node_lines,
             cluster_lines,
+            liveness_lines,
             ..
         } = self;
         let (runtime, pins) = (self.runtime_dir.display(), self.pin_dir.display());
@@ -246,7 +257,7 @@ impl NodeConfig {
         let head = format!(
             "[node]\nname = \"{name}\"\nruntime_dir = \"{runtime}\"\npin_dir = \"{pins}\"\n{node_lines}\n\
              [cluster]\n{transport}\nkey_files = {keys}\nadvert_interval = \"{interval}us\"\n\
-             {cluster_lines}"
+             {cluster_lines}\n[liveness]\n{liveness_lines}"
         );
         self.instances
             .iter()
