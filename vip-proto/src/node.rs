@@ -133,7 +133,7 @@ pub struct NodeStatus {
 }
 
 /// The machine. See the [crate] for how to drive it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Node {
     address: NodeAddress,
     incarnation: Incarnation,

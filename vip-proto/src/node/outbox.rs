@@ -9,7 +9,7 @@ use crate::{Epoch, Instant, Vrid};
 /// Collects what one handler wants done, then queues it in the promised order whatever the order in
 /// which several instances asked: releases, a new lease, claims, one advert, the lease's renewal,
 /// announcements, reports.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Outbox {
     queue: VecDeque<Action>,
     flips: Vec<Action>,

@@ -14,7 +14,7 @@ use crate::{Incarnation, Instant, NodeAddress};
 pub(crate) const MAX_PEERS: usize = 32;
 
 /// One other node.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Peer {
     pub(crate) address: NodeAddress,
     pub(crate) sessions: Sessions,
@@ -93,7 +93,7 @@ impl Peer {
 }
 
 /// All other nodes, in the order of their addresses.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct PeerTable {
     peers: Vec<Peer>,
     /// Whether only the peers given at the start are accepted.

@@ -17,7 +17,7 @@ const FROM_PEERS: usize = 16 * MAX_PEERS;
 const FROM_STRANGERS: usize = 64;
 
 /// One report: from whom, why (whatever the details), when.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Told {
     from: NodeAddress,
     kind: Discriminant<RejectReason>,
@@ -25,7 +25,7 @@ struct Told {
 }
 
 /// What has been reported within the last ten minutes.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Rejections {
     peers: Vec<Told>,
     strangers: Vec<Told>,
