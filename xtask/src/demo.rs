@@ -21,7 +21,7 @@ pub(crate) struct Demo {
 impl Demo {
     /// Becomes the demo.
     pub(crate) fn run(&self) -> Result<ExitCode> {
-        setup::everything()?;
+        setup::lab()?;
         // Without optimisation, as the tests: the flip is in the kernel, and the build half as long.
         let (agent, demo) = build::agent_and_program("vip-demo", false)?;
         let mut command = program(&demo.to_string_lossy(), &[]);

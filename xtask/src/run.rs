@@ -22,7 +22,7 @@ pub(crate) struct Run {
 impl Run {
     /// Becomes the agent.
     pub(crate) fn run(&self) -> Result<ExitCode> {
-        setup::everything()?;
+        setup::lab()?;
         let mut agent = Command::new(build::agent(true)?);
         agent.args(&self.arguments);
         say(spelled(&agent));

@@ -2,6 +2,7 @@
 
 mod linker;
 mod packages;
+mod quiet;
 
 use std::fs;
 use std::process::{Command, ExitCode};
@@ -34,6 +35,8 @@ const TOOLS: [(&str, &str); 6] = [
     ("curl", "curl"),
     ("tcpdump", "tcpdump"),
 ];
+/// What the benchmarks measure beside VIP, and a test runs them.
+const RIVALS: [(&str, &str); 1] = [("keepalived", "keepalived")];
 /// Where the BPF file system belongs.
 const BPFFS: &str = "/sys/fs/bpf";
 
@@ -50,9 +53,15 @@ impl Setup {
 
 /// Makes sure that everything is there. Other subcommands call this first.
 pub(crate) fn everything() -> Result<()> {
+    lab()?;
+    ensure_programs("what is measured beside VIP", &RIVALS)
+}
+
+/// Makes sure that VIP can be built and run, on this machine or in a lab.
+pub(crate) fn lab() -> Result<()> {
     let toolchain = ensure_toolchain()?;
     linker::ensure(&toolchain)?;
-    ensure_tools()?;
+    ensure_programs("test tools", &TOOLS)?;
     ensure_bpffs()
 }
 
@@ -85,7 +94,7 @@ fn check() -> Result<ExitCode> {
             .map(|path| path.display().to_string())
             .map_err(|no| no.to_string()),
     );
-    for (tool, package) in TOOLS {
+    for (tool, package) in TOOLS.into_iter().chain(RIVALS) {
         let found = have_program(tool).then(|| "present".to_owned());
         report(tool, found.ok_or_else(|| format!("package {package}")));
     }
@@ -144,23 +153,16 @@ fn ensure_toolchain() -> Result<Toolchain> {
     Ok(found)
 }
 
-/// The programs the tests run.
-fn ensure_tools() -> Result<()> {
-    let missing: Vec<&str> = TOOLS
-        .iter()
-        .filter(|(tool, _)| !have_program(tool))
-        .map(|(_, package)| *package)
-        .collect();
-    if missing.is_empty() {
+/// Installs the packages of those programs that are missing.
+fn ensure_programs(purpose: &str, programs: &[(&str, &str)]) -> Result<()> {
+    let missing = || programs.iter().filter(|(tool, _)| !have_program(tool));
+    let packages: Vec<&str> = missing().map(|(_, package)| *package).collect();
+    if packages.is_empty() {
         return Ok(());
     }
-    say(format!("test tools: installing {}", missing.join(" ")));
-    install(&missing)?;
-    let absent: Vec<&str> = TOOLS
-        .iter()
-        .filter(|(tool, _)| !have_program(tool))
-        .map(|(tool, _)| *tool)
-        .collect();
+    say(format!("{purpose}: installing {}", packages.join(" ")));
+    install(&packages)?;
+    let absent: Vec<&str> = missing().map(|(tool, _)| *tool).collect();
     ensure!(
         absent.is_empty(),
         "still not in PATH after installing them: {}",

@@ -6,6 +6,7 @@ use std::sync::Once;
 
 use anyhow::{Context, Result, ensure};
 
+use super::quiet::NoServices;
 use crate::workspace::{must, output};
 
 /// Whether a program is in `PATH`, or where administrators' programs are.
@@ -46,7 +47,7 @@ pub(crate) fn can_install(packages: &[&str]) -> bool {
     })
 }
 
-/// Installs packages.
+/// Installs packages; whatever services they bring are not started.
 pub(crate) fn install(packages: &[&str]) -> Result<()> {
     let by_hand = format!(
         "apt-get install -y --no-install-recommends {}",
@@ -59,6 +60,7 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
     );
     ensure!(is_root(), "not root: run by hand: sudo {by_hand}");
     update()?;
+    let _quiet = NoServices::for_now()?;
     must(
         Command::new("apt-get")
             .args(["install", "--yes", "--quiet", "--no-install-recommends"])
