@@ -19,6 +19,7 @@ use vip_proto::{Instant, Vrid};
 
 use self::interfaces::Pending;
 use crate::clock;
+use crate::config::MacMode;
 use crate::dataplane::slots::InstanceSlots;
 use crate::host::interface::Interface;
 use crate::inputs::adverts::AdvertSocket;
@@ -41,6 +42,8 @@ pub struct Placement {
     pub interface: String,
     /// Present index of the interface; `None` while it is gone.
     pub ifindex: Option<u32>,
+    /// Which MAC address its VIPs have.
+    pub mac: MacMode,
 }
 
 /// What the election thread tells the rest of the agent.

@@ -322,11 +322,7 @@ fn place(
     let mut placements = BTreeMap::new();
     for (slot, instance) in (0_u32..).zip(&config.instances) {
         let interface = interface::find(interfaces, &instance.interface, &instance.name)?;
-        let macs = Macs {
-            v4: interface.mac,
-            v6: interface.mac,
-            station: interface.mac,
-        };
+        let macs = Macs::of(instance.mac, instance.vrid, interface.mac);
         slots
             .instances
             .set_interface(slot, instance.vrid, interface.index, macs)
@@ -338,6 +334,7 @@ fn place(
             slot,
             interface: interface.name.clone(),
             ifindex: Some(interface.index),
+            mac: instance.mac,
         };
         placements.insert(instance.vrid, placement);
     }

@@ -59,6 +59,11 @@ impl<V> MappedArray<V> {
         })
     }
 
+    /// Number of entries.
+    pub(super) const fn entries(&self) -> u32 {
+        self.entries
+    }
+
     /// Writes one word of an entry. All earlier stores of this thread are visible to whoever sees it.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use vip_proto::node::Drain;
 use vip_proto::{Epoch, Incarnation, Instant, Vrid};
 
 use super::mapped::MappedArray;
+use crate::config::MacMode;
 
 /// Words of an [`AgentSlot`].
 const LEASE: usize = 0;
@@ -36,6 +37,24 @@ pub struct Macs {
     pub v6: [u8; 6],
     /// The interface's own.
     pub station: [u8; 6],
+}
+
+impl Macs {
+    /// The addresses of an instance on an interface that has the address `station`.
+    #[must_use]
+    pub const fn of(mode: MacMode, vrid: Vrid, station: [u8; 6]) -> Self {
+        let (v4, v6) = match mode {
+            MacMode::Interface => (station, station),
+            MacMode::Virtual => (virtual_mac(1, vrid), virtual_mac(2, vrid)),
+        };
+        Self { v4, v6, station }
+    }
+}
+
+/// The virtual router's address, 00-00-5E-00-01-VRID for IPv4 and 00-00-5E-00-02-VRID for IPv6
+/// (RFC 9568 §7.3).
+const fn virtual_mac(family: u8, vrid: Vrid) -> [u8; 6] {
+    [0x00, 0x00, 0x5e, 0x00, family, vrid.get()]
 }
 
 /// `AGENT` and `INSTANCES`: the agent's lease, and what is claimed under it.
@@ -151,6 +170,16 @@ impl InstanceSlots {
         let claim = self.instances.load(slot, CLAIM)?;
         let [low, _]: [u32; 2] = bytemuck::cast(claim.to_le());
         Ok((claim & CLAIMED != 0).then(|| Epoch(u32::from_le(low))))
+    }
+
+    /// When the present claim, or else the last one, began to answer; the clock's zero: never.
+    ///
+    /// # Errors
+    /// If the slot does not exist.
+    pub fn claimed_at(&self, slot: u32) -> io::Result<Instant> {
+        self.instances
+            .load(slot, CLAIMED_AT)
+            .map(Instant::from_nanos)
     }
 
     /// Until when the data plane acts for the instance, as things stand; the clock's zero if it

@@ -225,16 +225,15 @@ impl Driver {
 
     /// Answers for the instance's VIPs carry the interface's present address.
     fn place(&mut self, vrid: Vrid, interface: &Interface) {
-        let (index, mac) = (interface.index, interface.mac);
-        let macs = Macs {
-            v4: mac,
-            v6: mac,
-            station: mac,
+        let Some(mode) = self.placements.get(&vrid).map(|placement| placement.mac) else {
+            return;
         };
+        let index = interface.index;
+        let macs = Macs::of(mode, vrid, interface.mac);
         self.write(vrid, |slots, slot| {
             slots.set_interface(slot, vrid, index, macs)
         });
-        self.announcer.set_interface(vrid, index, mac);
+        self.announcer.set_interface(vrid, index, macs);
     }
 
     /// Tells the rest of the agent what it must not miss: if there is no room, then later. Of one

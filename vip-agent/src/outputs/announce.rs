@@ -20,7 +20,7 @@ use vip_proto::{Instant, Vrid};
 use super::packet_socket::PacketSocket;
 use crate::clock;
 use crate::config::Config;
-use crate::dataplane::slots::InstanceSlots;
+use crate::dataplane::slots::{InstanceSlots, Macs};
 use crate::driver::Placement;
 use crate::realtime;
 
@@ -40,7 +40,7 @@ enum Message {
     Interface {
         vrid: Vrid,
         ifindex: u32,
-        mac: [u8; 6],
+        macs: Macs,
     },
 }
 
@@ -61,9 +61,13 @@ impl Announcer {
         self.tell(Message::Withdraw(vrid));
     }
 
-    /// From which interface, and with which address, the instance's VIPs are announced.
-    pub fn set_interface(&self, vrid: Vrid, ifindex: u32, mac: [u8; 6]) {
-        self.tell(Message::Interface { vrid, ifindex, mac });
+    /// From which interface, and with which addresses, the instance's VIPs are announced.
+    pub fn set_interface(&self, vrid: Vrid, ifindex: u32, macs: Macs) {
+        self.tell(Message::Interface {
+            vrid,
+            ifindex,
+            macs,
+        });
     }
 
     fn tell(&self, message: Message) {
@@ -81,7 +85,7 @@ struct Voice {
     schedule: Schedule,
     slot: u32,
     ifindex: u32,
-    mac: [u8; 6],
+    macs: Macs,
 }
 
 /// Starts the announcer's thread.
@@ -105,7 +109,7 @@ pub fn start(
             schedule: Schedule::new(instance.announce),
             slot: placement.slot,
             ifindex: placement.ifindex.unwrap_or(0),
-            mac: instances.macs(placement.slot)?.station,
+            macs: instances.macs(placement.slot)?,
         };
         voices.insert(instance.vrid, voice);
     }
@@ -168,9 +172,9 @@ impl Choir {
         match message {
             Message::Announce(_) => voice.schedule.start(clock::now()),
             Message::Withdraw(_) => voice.schedule.stop(),
-            Message::Interface { ifindex, mac, .. } => {
+            Message::Interface { ifindex, macs, .. } => {
                 voice.ifindex = ifindex;
-                voice.mac = mac;
+                voice.macs = macs;
             }
         }
     }
@@ -185,7 +189,7 @@ fn round(voice: &mut Voice, socket: &PacketSocket, instances: &InstanceSlots) {
             return;
         }
         for vip in batch {
-            while let Err(error) = send(socket, voice.ifindex, voice.mac, *vip) {
+            while let Err(error) = send(socket, voice.ifindex, voice.macs, *vip) {
                 let full = error.raw_os_error() == Some(libc::ENOBUFS);
                 if !full || pauses == QUEUE_FULL_PAUSES {
                     warn!(instance = voice.name, %vip, %error, "announcement not sent");
@@ -202,9 +206,9 @@ fn may_speak(instances: &InstanceSlots, slot: u32, now: Instant) -> bool {
     instances.acts_until(slot).is_ok_and(|until| now < until)
 }
 
-fn send(socket: &PacketSocket, ifindex: u32, mac: [u8; 6], vip: IpAddr) -> io::Result<()> {
+fn send(socket: &PacketSocket, ifindex: u32, macs: Macs, vip: IpAddr) -> io::Result<()> {
     match vip {
-        IpAddr::V4(vip) => socket.send(ifindex, &arp::gratuitous_arp(mac, vip.octets())),
-        IpAddr::V6(vip) => socket.send(ifindex, &ndp::unsolicited_na(mac, vip.octets())),
+        IpAddr::V4(vip) => socket.send(ifindex, &arp::gratuitous_arp(macs.v4, vip.octets())),
+        IpAddr::V6(vip) => socket.send(ifindex, &ndp::unsolicited_na(macs.v6, vip.octets())),
     }
 }
