@@ -6,6 +6,7 @@
 
 mod digest;
 mod earlier;
+mod electing;
 mod guard;
 mod probed;
 mod report;
@@ -23,8 +24,9 @@ use tokio::task::JoinError;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
+use self::electing::Election;
 use self::shared::Shared;
-use self::start::{Election, Progress, Running};
+use self::start::{Progress, Running};
 use crate::clock;
 use crate::config::{Config, OnExit, Steering};
 use crate::control::server;

@@ -8,7 +8,9 @@ pub mod events;
 mod mapped;
 pub mod object;
 pub mod peers;
+pub mod pinned;
 pub mod pins;
+pub mod seen;
 pub mod sizes;
 pub mod slots;
 pub mod tables;
@@ -16,7 +18,7 @@ pub mod tables;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use aya::maps::{HashMap, Map, MapData, PerCpuArray, RingBuf};
+use aya::maps::{MapData, PerCpuArray, RingBuf};
 use aya::programs::Xdp;
 use aya::programs::links::FdLink;
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
@@ -24,8 +26,8 @@ use tracing::{info, warn};
 use vip_common::abi::{self, Counter, MAPS, PROGRAM, Stats, globals};
 
 use self::attach::{Attached, Attachment};
-use self::peers::PeerLinks;
 use self::pins::Pins;
+use self::seen::SeenTable;
 use self::sizes::Sizes;
 use self::slots::{BackendSlots, InstanceSlots, ServiceSlots};
 use self::tables::Tables;
@@ -43,6 +45,8 @@ pub struct Slots {
     pub services: Arc<ServiceSlots>,
     /// The backends' addresses.
     pub backends: Arc<BackendSlots>,
+    /// Who uses the VIPs.
+    pub seen: Arc<SeenTable>,
 }
 
 /// A loaded data plane.
@@ -99,15 +103,7 @@ impl Dataplane {
             .load()
             .map_err(RunError::dataplane("loading the XDP program"))?;
         pin_program(program, &pins)?;
-        let slots = Slots {
-            instances: Arc::new(instance_slots(&ebpf)?),
-            services: Arc::new(map_array(&ebpf, abi::SERVICES, |map, entries| {
-                ServiceSlots::open(map, entries)
-            })?),
-            backends: Arc::new(map_array(&ebpf, abi::BACKENDS, |map, entries| {
-                BackendSlots::open(map, entries)
-            })?),
-        };
+        let slots = pinned::slots(&pins)?;
         let mut dataplane = Self {
             counters: per_cpu(&mut ebpf, abi::COUNTERS)?,
             vip_stats: per_cpu(&mut ebpf, abi::VIP_STATS)?,
@@ -133,22 +129,6 @@ impl Dataplane {
     /// The kernel's reports; can be taken once.
     pub fn take_events(&mut self) -> Option<RingBuf<MapData>> {
         self.events.take()
-    }
-
-    /// The links to the peers; can be taken once.
-    ///
-    /// # Errors
-    /// [`RunError::Dataplane`] or [`RunError::Io`] with what could not be opened.
-    pub fn take_peer_links(&mut self) -> Result<PeerLinks, RunError> {
-        let what = || format!("opening {}", abi::PEERS);
-        let peers = self
-            .ebpf
-            .take_map(abi::PEERS)
-            .ok_or_else(|| RunError::dataplane(what())("taken before"))?;
-        let peers = HashMap::try_from(peers).map_err(RunError::dataplane(what()))?;
-        map_array(&self.ebpf, abi::LIVENESS, |map, _| {
-            PeerLinks::open(map, peers)
-        })
     }
 
     /// The loaded object, for its logger.
@@ -277,6 +257,8 @@ impl Dataplane {
     fn write_tables(&mut self) -> Result<(), RunError> {
         let changed = self.tables.write(&mut self.ebpf)?;
         if changed {
+            let seen = self.slots.seen.clear();
+            seen.map_err(RunError::io("clearing who used the VIPs"))?;
             for index in 0..self.vip_stats.len() {
                 clear(&mut self.vip_stats, index)?;
             }
@@ -349,32 +331,6 @@ fn pin_program(program: &mut Xdp, pins: &Pins) -> Result<(), RunError> {
         Err(error) => return Err(RunError::io(what())(error)),
     }
     program.pin(&path).map_err(RunError::dataplane(what()))
-}
-
-fn instance_slots(ebpf: &Ebpf) -> Result<InstanceSlots, RunError> {
-    map_array(ebpf, abi::AGENT, |agent, _| {
-        map_array(ebpf, abi::INSTANCES, |map, entries| {
-            InstanceSlots::open(agent, map, entries)
-        })
-        .map_err(std::io::Error::other)
-    })
-}
-
-fn map_array<T>(
-    ebpf: &Ebpf,
-    name: &str,
-    open: impl FnOnce(std::os::fd::BorrowedFd<'_>, u32) -> std::io::Result<T>,
-) -> Result<T, RunError> {
-    use std::os::fd::AsFd as _;
-    let what = || format!("mapping {name} into memory");
-    let Some(Map::Array(data)) = ebpf.map(name) else {
-        return Err(RunError::dataplane(what())("not an array in the object"));
-    };
-    let entries = data
-        .info()
-        .map_err(RunError::dataplane(what()))?
-        .max_entries();
-    open(data.fd().as_fd(), entries).map_err(RunError::io(what()))
 }
 
 fn per_cpu<V: aya::Pod>(ebpf: &mut Ebpf, name: &str) -> Result<PerCpuArray<MapData, V>, RunError> {

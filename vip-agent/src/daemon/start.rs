@@ -1,33 +1,23 @@
 //! Brings the agent up, step by step; a step that fails undoes the ones before it.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::net::IpAddr;
-use std::sync::{Arc, mpsc as std_mpsc};
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::sync::Arc;
 
 use rtnetlink::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
-use vip_proto::native::{Key, Keyring};
-use vip_proto::node::{InstanceConfig, Node, NodeConfig};
-use vip_proto::{Incarnation, NodeAddress, Vrid};
 
-use super::digest::digest;
+use super::electing::{self, Elected, Election};
 use super::guard::Trouble;
 use super::shared::{Changing, Parts, Shared};
-use super::{
-    both, conflict_channel, earlier, local_vips, notice_channel, probed, provisioned_vips,
-};
-use crate::clock;
-use crate::config::{Config, Transport, XdpMode};
+use super::{both, conflict_channel, earlier, local_vips, probed, provisioned_vips};
+use crate::config::{Config, XdpMode};
+use crate::dataplane::Dataplane;
 use crate::dataplane::attach::Attachment;
 use crate::dataplane::events::{Conflict, EventReader};
-use crate::dataplane::slots::Macs;
-use crate::dataplane::{Dataplane, Slots};
-use crate::driver::{self, Driver, Notice, Placement};
+use crate::driver::Notice;
 use crate::error::RunError;
 use crate::health::supervisor::Supervisor;
 use crate::host::addresses::{self, Watched};
@@ -36,13 +26,6 @@ use crate::host::membership::{self, Memberships};
 use crate::host::provision;
 use crate::host::settings::Settings;
 use crate::inputs::adverts::AdvertSocket;
-use crate::inputs::link::LinkWatch;
-use crate::inputs::request::requests;
-use crate::outputs::announce;
-use crate::realtime;
-
-/// The election thread.
-pub(super) type Election = JoinHandle<io::Result<()>>;
 
 /// The parts of a running agent.
 pub(super) struct Running {
@@ -149,14 +132,21 @@ pub(super) async fn start(
         warn_of_unguarded(&present, &interfaces);
     }
     provision::add_vips(handle, &progress.provisioned).await?;
-    finish(
-        config,
+    let elected = electing::start(
+        &config,
         adverts,
-        dataplane,
-        &interfaces,
-        &present,
-        &progress.provisioned,
-    )
+        electing::Ground {
+            slots: dataplane.slots(),
+            program: dataplane.program_id()?,
+            interfaces: &interfaces,
+        },
+    )?;
+    let ground = Ground {
+        interfaces: &interfaces,
+        present: &present,
+        provisioned: &progress.provisioned,
+    };
+    finish(config, elected, dataplane, &ground)
 }
 
 /// Attaches to each interface. Goes on after an error: what an earlier agent left is to be taken over
@@ -251,94 +241,47 @@ impl Unfinished {
     }
 }
 
-/// Everything after the host is prepared; the election thread comes last.
+/// What the host is prepared for.
+struct Ground<'g> {
+    interfaces: &'g [Interface],
+    /// All interfaces, as they are after attaching.
+    present: &'g [Interface],
+    provisioned: &'g [IpAddr],
+}
+
+/// Everything around the election.
 fn finish(
     config: Config,
-    adverts: AdvertSocket,
+    elected: Elected,
     dataplane: &mut Dataplane,
-    interfaces: &[Interface],
-    present: &[Interface],
-    provisioned: &[IpAddr],
+    ground: &Ground<'_>,
 ) -> Result<Unfinished, RunError> {
-    let started = clock::now();
-    let slots = dataplane.slots();
-    let placements = place(&config, &slots, interfaces)?;
-    let memberships = join_groups(&config, interfaces)?;
-    let supervisor = Supervisor::start(&config, &slots)?;
-    let addresses = watch_addresses(&config, provisioned);
+    let memberships = join_groups(&config, ground.interfaces)?;
+    let supervisor = Supervisor::start(&config, &dataplane.slots())?;
+    let addresses = watch_addresses(&config, ground.provisioned);
     let (conflict_sender, conflicts) = conflict_channel();
     let events = dataplane
         .take_events()
         .ok_or_else(|| RunError::dataplane("reading events")("the ring buffer is taken"))?;
     let events = EventReader::start(dataplane.ebpf(), events, conflict_sender)?;
-    let incarnation = incarnation()?;
-    let node = node(&config, adverts.address(), incarnation)?;
-    let (requests, queue) = requests().map_err(RunError::io("opening the request queue"))?;
-    let (notice_sender, notices) = notice_channel();
-    let announcer = announce::start(&config, Arc::clone(&slots.instances), &placements)
-        .map_err(RunError::io("starting the announcer"))?;
-    let links = LinkWatch::open().map_err(RunError::io("subscribing to interface changes"))?;
-    if let Err(error) = realtime::lock_memory() {
-        warn!(%error, "memory is not locked: the election may be delayed by page faults");
-    }
-    let parts = driver::Parts {
-        node,
-        placements,
-        program: dataplane.program_id()?,
-        instances: slots.instances,
-        adverts,
-        links,
-        requests: queue,
-        announcer,
-        notices: notice_sender,
-    };
-    let (election, realtime) = spawn_election(parts)?;
     Ok(Unfinished {
         parts: Parts {
             boards: supervisor.boards().clone(),
             config,
-            requests,
-            incarnation: incarnation.to_string(),
-            started,
-            realtime,
+            requests: elected.requests,
+            incarnation: elected.incarnation.to_string(),
+            started: elected.started,
+            realtime: elected.realtime,
         },
-        interfaces: by_name(interfaces, present),
-        election,
-        notices,
+        interfaces: by_name(ground.interfaces, ground.present),
+        election: elected.election,
+        notices: elected.notices,
         conflicts,
         events,
         supervisor,
         addresses,
         memberships,
     })
-}
-
-/// Writes who answers on which interface, and remembers it for the election.
-fn place(
-    config: &Config,
-    slots: &Slots,
-    interfaces: &[Interface],
-) -> Result<BTreeMap<Vrid, Placement>, RunError> {
-    let mut placements = BTreeMap::new();
-    for (slot, instance) in (0_u32..).zip(&config.instances) {
-        let interface = interface::find(interfaces, &instance.interface, &instance.name)?;
-        let macs = Macs::of(instance.mac, instance.vrid, interface.mac);
-        slots
-            .instances
-            .set_interface(slot, instance.vrid, interface.index, macs)
-            .map_err(RunError::io(format!(
-                "placing {} on its interface",
-                instance.name
-            )))?;
-        let placement = Placement {
-            slot,
-            interface: interface.name.clone(),
-            ifindex: Some(interface.index),
-            mac: instance.mac,
-        };
-        placements.insert(instance.vrid, placement);
-    }
-    Ok(placements)
 }
 
 fn join_groups(
@@ -372,79 +315,6 @@ pub(super) fn watch_addresses(config: &Config, provisioned: &[IpAddr]) -> Addres
     let mut tasks = JoinSet::new();
     tasks.spawn(addresses::watch(watched));
     tasks
-}
-
-fn incarnation() -> Result<Incarnation, RunError> {
-    getrandom::u64().map(Incarnation).map_err(|error| {
-        RunError::io("taking a random number for this start")(io::Error::other(error))
-    })
-}
-
-fn node(config: &Config, address: NodeAddress, incarnation: Incarnation) -> Result<Node, RunError> {
-    let cluster = &config.cluster;
-    let peers = match &cluster.transport {
-        Transport::Unicast { peers } => peers.iter().map(|peer| NodeAddress(*peer)).collect(),
-        Transport::Multicast { .. } => Vec::new(),
-    };
-    let instances: Vec<InstanceConfig> = config
-        .instances
-        .iter()
-        .map(|instance| InstanceConfig {
-            vrid: instance.vrid,
-            priority: instance.priority,
-            preempt: instance.preempt,
-            preempt_delay: instance.preempt_delay,
-            vips_digest: digest(&instance.vips),
-        })
-        .collect();
-    let keys: Vec<Key<'_>> = cluster
-        .keys
-        .iter()
-        .map(|key| Key {
-            id: key.id,
-            secret: &key.secret,
-        })
-        .collect();
-    let keys = Keyring::new(&keys)
-        .map_err(|error| RunError::HostConfig(format!("[cluster] key files: {error}")))?;
-    let node = NodeConfig {
-        address,
-        incarnation,
-        advert_interval: cluster.advert_interval,
-        down_factor: cluster.down_factor,
-        startup_delay: cluster.startup_delay,
-        // Who has no peers is alone.
-        alone_delay: match &cluster.transport {
-            Transport::Unicast { peers } if peers.is_empty() => Duration::ZERO,
-            Transport::Unicast { .. } | Transport::Multicast { .. } => cluster.alone_delay,
-        },
-        peers,
-        keys,
-    };
-    Ok(Node::new(node, &instances))
-}
-
-/// Starts the election thread; answers whether it has real-time priority.
-fn spawn_election(parts: driver::Parts) -> Result<(Election, bool), RunError> {
-    let (tell, told) = std_mpsc::channel();
-    let thread = thread::Builder::new()
-        .name("vip-election".to_owned())
-        .spawn(move || {
-            // Whoever asked waits right below.
-            drop(tell.send(realtime::promote(realtime::Role::Election)));
-            Driver::new(parts).run()
-        })
-        .map_err(RunError::io("starting the election thread"))?;
-    let realtime = match told.recv() {
-        Ok(Ok(())) => true,
-        Ok(Err(error)) => {
-            warn!(%error, "no real-time priority (CAP_SYS_NICE): failover may be false under load");
-            false
-        }
-        Err(_) => false,
-    };
-    info!(realtime, "election started");
-    Ok((thread, realtime))
 }
 
 /// The interfaces as they are after attaching, for `status`.
