@@ -33,6 +33,10 @@ pub struct Plan {
     pub backends: bool,
     /// Time between checks of a backend.
     pub check_interval: Duration,
+    /// Lines of `[liveness]`, e.g. `interval = "250us"`.
+    pub liveness: &'static [&'static str],
+    /// Whether the VIPs have the virtual router's MAC addresses instead of the interface's.
+    pub virtual_mac: bool,
 }
 
 impl Default for Plan {
@@ -43,6 +47,22 @@ impl Default for Plan {
             vips: 1,
             backends: true,
             check_interval: Duration::from_millis(25),
+            liveness: &[],
+            virtual_mac: false,
+        }
+    }
+}
+
+impl Plan {
+    /// An instance without VIPs that stays where it is.
+    fn instance(&self, name: &str, vrid: u8, priority: u8) -> Instance {
+        let instance = Instance::new(name, vrid)
+            .priority(priority)
+            .line("preempt = false");
+        if self.virtual_mac {
+            instance.line("mac = \"virtual\"")
+        } else {
+            instance
         }
     }
 }
@@ -149,6 +169,15 @@ impl Cluster {
     pub fn repair(&mut self, number: usize) -> Result<()> {
         self.nodes[number].node.host.plug()?;
         self.nodes[number].node.start()?;
+        self.wait_until_heard()?;
+        self.wait_until_backup(number)
+    }
+
+    /// Waits until both nodes hear each other.
+    ///
+    /// # Errors
+    /// If they do not within [`PATIENCE`].
+    pub fn wait_until_heard(&self) -> Result<()> {
         for serving in &self.nodes {
             let what = format!("{} to hear its peer", serving.node.host.name());
             wait_until(&what, PATIENCE, || {
@@ -162,7 +191,7 @@ impl Cluster {
                 }
             })?;
         }
-        self.wait_until_backup(number)
+        Ok(())
     }
 
     /// Waits until this node is Backup for everything.
@@ -267,9 +296,7 @@ fn serving(
 ) -> Result<ServingNode> {
     let answers_as = host.name().replace("node-", "ECS ");
     let probed: [IpAddr; 2] = [lan.v4(100).into(), lan.v6(100).into()];
-    let mut web = Instance::new("web", 51)
-        .priority(priority)
-        .line("preempt = false");
+    let mut web = plan.instance("web", 51, priority);
     for vip in probed.into_iter().chain((1..plan.vips).map(further_vip)) {
         web = web.vip(vip);
     }
@@ -277,12 +304,14 @@ fn serving(
         .peers(&[peer])
         .interval(plan.interval)
         .instance(web);
+    for line in plan.liveness {
+        config = config.liveness_line(line);
+    }
     if !backends.is_empty() {
-        let mut lb = Instance::new("lb", 52)
-            .priority(priority)
+        let mut lb = plan
+            .instance("lb", 52, priority)
             .vip(lan.v4(200))
-            .vip(lan.v6(200))
-            .line("preempt = false");
+            .vip(lan.v6(200));
         for backend in backends {
             lb = lb.backend(BackendConfig {
                 name: backend.host.name().to_owned(),

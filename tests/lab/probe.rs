@@ -2,18 +2,24 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::IoSliceMut;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::os::fd::AsFd;
+use std::num::NonZeroU64;
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use nix::sys::socket::{
+    ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt,
+};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::setpriority_process;
+use rustix::thread::set_current_timer_slack;
 
-use crate::clock::now_ns;
+use crate::clock::{now_ns, realtime_offset_ns};
 use crate::host::Host;
 use crate::responder::{NICE, PORT};
 
@@ -59,7 +65,9 @@ struct Sent {
 /// One answer.
 #[derive(Debug, Clone, Copy)]
 struct Answer {
-    /// When it arrived.
+    /// Number of the question.
+    question: usize,
+    /// When it arrived, by the kernel.
     at_ns: u64,
     /// Index of the name of who sent it.
     by: usize,
@@ -84,6 +92,9 @@ pub struct Report {
     pub gap_start_ns: u64,
     /// The first answer after that gap (or the end of the interval, if there was none).
     pub gap_end_ns: u64,
+    /// How long nobody would have been answered: the longest time without an answer, less the time
+    /// there was no question. Never more than [`Self::gap_ns`]; next to nothing when all went well.
+    pub outage_ns: u64,
     /// Who sent the last answer before the gap.
     pub before: Option<String>,
     /// Who sent the first answer after the gap.
@@ -114,6 +125,8 @@ impl Probe {
         socket
             .set_nonblocking(true)
             .context("making the probe's socket nonblocking")?;
+        setsockopt(&socket, sockopt::ReceiveTimestampns, &true)
+            .context("asking for the times of arrival")?;
         let stop = Arc::new(AtomicBool::new(false));
         let record = Arc::new(Mutex::new(Record::default()));
         let mut worker = Worker {
@@ -152,6 +165,14 @@ impl Probe {
             .unwrap_or_else(PoisonError::into_inner)
             .answers
             .len()
+    }
+
+    /// Who sent the last answer so far.
+    #[must_use]
+    pub fn answered_by(&self) -> Option<String> {
+        let record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = record.answers.last()?;
+        Some(record.names[last.by].clone())
     }
 
     /// Waits until someone answers.
@@ -199,6 +220,8 @@ impl Worker {
     fn run(&mut self) {
         // Without the privilege it is only less exact.
         setpriority_process(None, NICE).ok();
+        // Timers are late by 50 µs otherwise.
+        set_current_timer_slack(NonZeroU64::new(1)).ok();
         let mut due_ns = now_ns();
         while !self.stop.load(Ordering::Relaxed) {
             let now = now_ns();
@@ -236,21 +259,53 @@ impl Worker {
         });
     }
 
-    /// Takes all answers that are there.
+    /// Takes all answers that are there. They bear the time at which the kernel got them: this thread
+    /// may be late.
     fn collect(&self) {
         let mut buffer = [0; 1024];
+        let mut control = nix::cmsg_space!(nix::sys::time::TimeSpec);
+        let offset_ns = realtime_offset_ns();
         let mut record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            match self.socket.recv_from(&mut buffer) {
-                Ok((length, from)) if from == self.target => {
-                    record.note(now_ns(), &buffer[..length])
-                }
-                Ok(_) => {}
-                // Nothing more, or an ICMP error, which is no answer.
-                Err(_) => return,
+            let mut parts = [IoSliceMut::new(&mut buffer)];
+            let descriptor = self.socket.as_raw_fd();
+            let received = recvmsg::<SockaddrStorage>(
+                descriptor,
+                &mut parts,
+                Some(&mut control),
+                MsgFlags::empty(),
+            );
+            // Nothing more, or an ICMP error, which is no answer.
+            let Ok(message) = received else { return };
+            let from = message.address.as_ref().and_then(socket_address);
+            let stamp_ns = message.cmsgs().ok().and_then(|mut all| all.find_map(stamp));
+            let length = message.bytes;
+            if from == Some(self.target) {
+                let at_ns = stamp_ns.map_or_else(now_ns, |stamp| stamp.saturating_sub(offset_ns));
+                record.note(at_ns, &buffer[..length]);
             }
         }
     }
+}
+
+/// An IP address and port.
+fn socket_address(from: &SockaddrStorage) -> Option<SocketAddr> {
+    let v4 = from
+        .as_sockaddr_in()
+        .map(|v4| SocketAddr::from((v4.ip(), v4.port())));
+    v4.or_else(|| {
+        from.as_sockaddr_in6()
+            .map(|v6| SocketAddr::from((v6.ip(), v6.port())))
+    })
+}
+
+/// The time of arrival on the wall clock.
+fn stamp(message: ControlMessageOwned) -> Option<u64> {
+    let ControlMessageOwned::ScmTimestampns(time) = message else {
+        return None;
+    };
+    let seconds = u64::try_from(time.tv_sec()).ok()?;
+    Some(seconds * 1_000_000_000 + u64::try_from(time.tv_nsec()).ok()?)
 }
 
 impl Record {
@@ -275,7 +330,13 @@ impl Record {
                 self.names.push(name.into_owned());
                 self.names.len() - 1
             });
+        // The wall clock may have been set back a little.
+        let at_ns = self
+            .answers
+            .last()
+            .map_or(at_ns, |last| at_ns.max(last.at_ns));
         self.answers.push(Answer {
+            question: number,
             at_ns,
             by,
             duplicate,
@@ -298,6 +359,7 @@ impl Record {
             gap_ns: 0,
             gap_start_ns: from_ns,
             gap_end_ns: from_ns,
+            outage_ns: 0,
             before: None,
             after: None,
             last: within.last().map(name),
@@ -305,11 +367,9 @@ impl Record {
             changes: Vec::new(),
             stall_ns: 0,
         };
-        for question in self
-            .sent
-            .iter()
-            .filter(|sent| (from_ns..to_ns).contains(&sent.at_ns))
-        {
+        let first_sent = self.sent.partition_point(|sent| sent.at_ns < from_ns);
+        let end_sent = self.sent.partition_point(|sent| sent.at_ns < to_ns);
+        for question in &self.sent[first_sent..end_sent] {
             report.sent += 1;
             report.lost += u64::from(!question.answered);
             report.refused += u64::from(question.refused);
@@ -329,11 +389,28 @@ impl Record {
             }
             let start = previous.map_or(from_ns, |answer| answer.at_ns);
             report.widen(start, answer.at_ns, previous.map(name), Some(name(answer)));
+            let unasked = previous.map_or(0, |previous| self.pause_after(previous.question));
+            let outage = answer.at_ns.saturating_sub(start).saturating_sub(unasked);
+            report.outage_ns = report.outage_ns.max(outage);
             previous = Some(answer);
         }
         let start = previous.map_or(from_ns, |answer| answer.at_ns);
         report.widen(start, to_ns, previous.map(name), None);
+        // Until the next question there was nothing to be answered.
+        let asked = previous.map_or(start, |previous| {
+            start + self.pause_after(previous.question)
+        });
+        report.outage_ns = report.outage_ns.max(to_ns.saturating_sub(asked));
         report
+    }
+
+    /// Time from a question to the next one; the probe may have been late with it.
+    fn pause_after(&self, question: usize) -> u64 {
+        let at = |number: usize| self.sent.get(number).map(|sent| sent.at_ns);
+        match (at(question), at(question + 1)) {
+            (Some(this), Some(next)) => next.saturating_sub(this),
+            _ => 0,
+        }
     }
 }
 
@@ -406,6 +483,8 @@ mod tests {
             (1_000_000, 8_000_000)
         );
         assert_eq!(report.gap_ns, 7_000_000);
+        // The question after the last answered one was asked 1 ms later.
+        assert_eq!(report.outage_ns, 6_000_000);
         assert_eq!(
             (report.before.as_deref(), report.after.as_deref()),
             (Some("a"), Some("b"))
@@ -418,6 +497,15 @@ mod tests {
             report.answers,
             BTreeMap::from([("a".to_owned(), 2), ("b".to_owned(), 2)])
         );
+    }
+
+    #[test]
+    fn a_late_question_is_no_outage() {
+        let mut record = record(4, &[(0, 0, "a"), (1, 1, "a"), (2, 9, "a"), (3, 10, "a")]);
+        record.sent[2].at_ns = 9_000_000;
+        record.sent[3].at_ns = 10_000_000;
+        let report = record.report(0, 10_500_000);
+        assert_eq!((report.gap_ns, report.outage_ns), (8_000_000, 500_000));
     }
 
     #[test]
