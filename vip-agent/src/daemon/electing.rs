@@ -24,7 +24,8 @@ use crate::host::interface::{self, Interface};
 use crate::inputs::adverts::AdvertSocket;
 use crate::inputs::link::LinkWatch;
 use crate::inputs::request::{Requests, requests};
-use crate::outputs::announce;
+use crate::outputs::announce::takeover::Takeovers;
+use crate::outputs::announce::{self, Announcer};
 use crate::realtime;
 
 /// The election thread.
@@ -44,6 +45,9 @@ pub(super) struct Elected {
     pub(super) election: Election,
     pub(super) requests: Requests,
     pub(super) notices: mpsc::Receiver<Notice>,
+    /// A way to the announcer besides the election's.
+    pub(super) announcer: Announcer,
+    pub(super) takeovers: Arc<Takeovers>,
     pub(super) incarnation: Incarnation,
     pub(super) started: Instant,
     pub(super) realtime: bool,
@@ -62,7 +66,8 @@ pub(super) fn start(
     let node = node(config, adverts.address(), incarnation)?;
     let (requests, queue) = requests().map_err(RunError::io("opening the request queue"))?;
     let (notice_sender, notices) = notice_channel();
-    let announcer = announce::start(config, Arc::clone(&slots.instances), &placements)
+    let takeovers = Arc::new(Takeovers::default());
+    let announcer = announce::start(config, &slots, &placements, Arc::clone(&takeovers))
         .map_err(RunError::io("starting the announcer"))?;
     let links = LinkWatch::open().map_err(RunError::io("subscribing to interface changes"))?;
     if let Err(error) = realtime::lock_memory() {
@@ -76,7 +81,7 @@ pub(super) fn start(
         adverts,
         links,
         requests: queue,
-        announcer,
+        announcer: announcer.clone(),
         notices: notice_sender,
     };
     let (election, realtime) = spawn_election(parts)?;
@@ -84,6 +89,8 @@ pub(super) fn start(
         election,
         requests,
         notices,
+        announcer,
+        takeovers,
         incarnation,
         started,
         realtime,
