@@ -12,6 +12,7 @@ pub mod icmp;
 pub mod ip;
 pub mod liveness;
 pub mod ndp;
+pub mod vrrp;
 
 pub use arp::gratuitous_arp;
 pub use header::Header;

@@ -4,18 +4,36 @@ use aya_ebpf::helpers::generated::{bpf_ktime_get_coarse_ns, bpf_ktime_get_ns};
 
 use vip_common::abi::ANSWERING;
 
-use crate::maps::{self, Instance};
+use crate::maps::{self, Agent, Instance};
+
+/// What this node is for an instance.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Nothing: not Active, or the agent's lease is over.
+    NotActive,
+    /// Taking it over: it takes packets, the node that hands over still answers.
+    TakingOver,
+    /// Active, and the one that answers.
+    Answering,
+}
+
+/// What this node is for the instance now.
+#[inline(always)]
+pub fn standing(instance: Instance) -> Standing {
+    let claim = instance.claim();
+    if claim == 0 || !is_valid() {
+        Standing::NotActive
+    } else if claim & ANSWERING == 0 {
+        Standing::TakingOver
+    } else {
+        Standing::Answering
+    }
+}
 
 /// Whether this node acts for the instance, and answers for it.
 #[inline(always)]
 pub fn is_answering(instance: Instance) -> bool {
     instance.claim() & ANSWERING != 0 && is_valid()
-}
-
-/// Whether this node acts for the instance: it takes packets for its VIPs.
-#[inline(always)]
-pub fn is_claimed(instance: Instance) -> bool {
-    instance.claim() != 0 && is_valid()
 }
 
 /// Whether the agent's lease is valid now.
@@ -29,18 +47,49 @@ pub fn is_valid() -> bool {
     let Some(agent) = maps::agent() else {
         return false;
     };
-    if agent.was_told_over() {
+    if agent.ended_generation() == agent.generation() {
         return false;
     }
     let until = agent.lease_until_ns();
-    // SAFETY: the helper takes nothing and returns a number.
-    let coarse = unsafe { bpf_ktime_get_coarse_ns() };
+    let coarse = coarse_now();
     if coarse >= until {
         return false;
     }
     if until - coarse > maps::coarse_tick_ns() {
         return true;
     }
+    now() < until
+}
+
+/// What a prober is told of the agent's lease: how much of it is left at the time `now` of the
+/// precise clock, in nanoseconds.
+///
+/// What is told must stay true, because a Backup acts on it: a lease that is said to be over is
+/// ended here, before anybody is told, and no renewal revives it. The generation is read before the
+/// lease, so that a lease begun in between is not taken for the one that is over.
+#[inline(always)]
+pub fn left_for_good(agent: Agent, now: u64) -> u64 {
+    let generation = agent.generation();
+    if agent.ended_generation() == generation {
+        return 0;
+    }
+    let left = agent.lease_until_ns().saturating_sub(now);
+    if left == 0 {
+        agent.end(generation);
+    }
+    left
+}
+
+/// The precise monotonic clock, in nanoseconds.
+#[inline(always)]
+pub fn now() -> u64 {
     // SAFETY: the helper takes nothing and returns a number.
-    unsafe { bpf_ktime_get_ns() < until }
+    unsafe { bpf_ktime_get_ns() }
+}
+
+/// The coarse monotonic clock, up to a tick behind the precise one, in nanoseconds.
+#[inline(always)]
+pub fn coarse_now() -> u64 {
+    // SAFETY: the helper takes nothing and returns a number.
+    unsafe { bpf_ktime_get_coarse_ns() }
 }

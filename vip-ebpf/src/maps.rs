@@ -15,6 +15,7 @@ use vip_common::abi::{
     VipSeen,
 };
 use vip_common::net::MacAddress;
+use vip_common::net::liveness::Liveness;
 
 const SIZED_AT_LOAD: u32 = 64;
 const EVENTS_BYTES: u32 = 64 * 1024;
@@ -106,26 +107,53 @@ impl Agent {
         unsafe { ptr::read_volatile(&raw const (*self.0).lease_until_ns) }
     }
 
-    /// Whether a prober was told that the present lease is over.
+    /// Number of the present lease.
     #[inline(always)]
-    pub fn was_told_over(self) -> bool {
+    pub fn generation(self) -> u64 {
         // SAFETY: as in `Instance::claim`.
-        unsafe {
-            ptr::read_volatile(&raw const (*self.0).ended_generation)
-                == ptr::read_volatile(&raw const (*self.0).generation)
-        }
+        unsafe { ptr::read_volatile(&raw const (*self.0).generation) }
+    }
+
+    /// Number of the last lease that a prober was told is over.
+    #[inline(always)]
+    pub fn ended_generation(self) -> u64 {
+        // SAFETY: as in `Instance::claim`.
+        unsafe { ptr::read_volatile(&raw const (*self.0).ended_generation) }
+    }
+
+    /// Makes the lease with this number count no more, whatever the agent writes.
+    #[inline(always)]
+    pub fn end(self, generation: u64) {
+        // SAFETY: as in `Instance::claim`; the word is the program's own.
+        unsafe { ptr::write_volatile(&raw mut (*self.0).ended_generation, generation) }
+    }
+
+    /// The agent's incarnation in the election.
+    #[inline(always)]
+    pub fn incarnation(self) -> u64 {
+        // SAFETY: as in `Instance::claim`.
+        unsafe { ptr::read_volatile(&raw const (*self.0).incarnation) }
     }
 }
 
 /// The slot of an instance. The agent stores into it at any time, so every field is read once, and
 /// each is one aligned machine word.
 #[derive(Clone, Copy)]
-pub struct Instance(*const InstanceSlot);
+pub struct Instance(*mut InstanceSlot);
 
 /// The instance with this index.
 #[inline(always)]
 pub fn instance(index: u32) -> Option<Instance> {
-    INSTANCES.get_ptr(index).map(Instance)
+    INSTANCES.get_ptr_mut(index).map(Instance)
+}
+
+/// Index of the instance with this identifier.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "an index, plus one")]
+pub fn index_of(vrid: u8) -> Option<u32> {
+    let cell = VRIDS.get_ptr(u32::from(vrid))?;
+    // SAFETY: as in `Instance::claim`.
+    (unsafe { ptr::read_volatile(cell) } as u32).checked_sub(1)
 }
 
 impl Instance {
@@ -151,11 +179,201 @@ impl Instance {
         mac_of(unsafe { ptr::read_volatile((&raw const (*self.0).mac_v6).cast::<u64>()) })
     }
 
+    /// The MAC address of the interface itself.
+    #[inline(always)]
+    pub fn station(self) -> MacAddress {
+        // SAFETY: as in `mac_v4`.
+        mac_of(unsafe { ptr::read_volatile((&raw const (*self.0).station).cast::<u64>()) })
+    }
+
     /// The interface the VIPs live on.
     #[inline(always)]
     pub fn ifindex(self) -> u32 {
         // SAFETY: as in `claim`.
         unsafe { ptr::read_volatile(&raw const (*self.0).ifindex) }
+    }
+
+    /// When the present claim was made, on the monotonic clock in nanoseconds.
+    #[inline(always)]
+    pub fn claimed_at_ns(self) -> u64 {
+        // SAFETY: as in `claim`.
+        unsafe { ptr::read_volatile(&raw const (*self.0).claimed_at_ns) }
+    }
+
+    /// The station that took the instance over, if one is known.
+    #[inline(always)]
+    pub fn successor(self) -> Option<MacAddress> {
+        // SAFETY: as in `mac_v4`.
+        let cell = unsafe { ptr::read_volatile((&raw const (*self.0).successor).cast::<u64>()) };
+        if cell == 0 { None } else { Some(mac_of(cell)) }
+    }
+
+    /// Until when frames are forwarded to it.
+    #[inline(always)]
+    pub fn drain_until_ns(self) -> u64 {
+        // SAFETY: as in `claim`.
+        unsafe { ptr::read_volatile(&raw const (*self.0).drain_until_ns) }
+    }
+
+    /// Notes that a frame has just been forwarded.
+    #[inline(always)]
+    pub fn set_drained(self, now: u64) {
+        // SAFETY: as in `claim`; the word is the program's own.
+        unsafe { ptr::write_volatile(&raw mut (*self.0).drained_at_ns, now) }
+    }
+}
+
+/// One link to a peer. What the agent writes into it is read once, word by word; a key that is half
+/// replaced makes one authentication fail.
+#[derive(Clone, Copy)]
+pub struct Link(*mut LivenessSlot);
+
+/// The link to the peer with this address.
+#[inline(always)]
+pub fn link(source: &PeerKey) -> Option<Link> {
+    // SAFETY: copied at once, as in `vip_v4`.
+    let index = unsafe { PEERS.get(source) }.copied()?;
+    LIVENESS.get_ptr_mut(index).map(Link)
+}
+
+impl Link {
+    /// Key of the probes that the peer sends; zero: none.
+    #[inline(always)]
+    pub fn probe_key(self) -> [u64; 2] {
+        // SAFETY: as in `Instance::claim`.
+        unsafe {
+            [
+                ptr::read_volatile(&raw const (*self.0).probe_key[0]),
+                ptr::read_volatile(&raw const (*self.0).probe_key[1]),
+            ]
+        }
+    }
+
+    /// Key of the echoes that the peer sends; zero: none.
+    #[inline(always)]
+    pub fn echo_key(self) -> [u64; 2] {
+        // SAFETY: as in `Instance::claim`.
+        unsafe {
+            [
+                ptr::read_volatile(&raw const (*self.0).echo_key[0]),
+                ptr::read_volatile(&raw const (*self.0).echo_key[1]),
+            ]
+        }
+    }
+
+    /// This node's own address on the link.
+    #[inline(always)]
+    pub fn local(self) -> u128 {
+        // SAFETY: as in `Instance::claim`; `u128` is read as two aligned words.
+        unsafe { ptr::read((&raw const (*self.0).local).cast::<u128>()) }
+    }
+
+    /// What is remembered of the last probe that was answered.
+    #[inline(always)]
+    pub fn probed(self) -> Probed {
+        // SAFETY: as in `Instance::claim`.
+        unsafe {
+            Probed {
+                nonce: ptr::read_volatile(&raw const (*self.0).probed_nonce),
+                key: ptr::read_volatile(&raw const (*self.0).probed_key),
+                at_ns: ptr::read_volatile(&raw const (*self.0).probed_at_ns),
+                credit_ns: ptr::read_volatile(&raw const (*self.0).credit_ns),
+            }
+        }
+    }
+
+    /// Remembers the probe that is answered now.
+    #[inline(always)]
+    pub fn set_probed(self, probed: Probed) {
+        // SAFETY: as in `Instance::claim`; the words are the program's own.
+        unsafe {
+            ptr::write_volatile(&raw mut (*self.0).probed_nonce, probed.nonce);
+            ptr::write_volatile(&raw mut (*self.0).probed_key, probed.key);
+            ptr::write_volatile(&raw mut (*self.0).probed_at_ns, probed.at_ns);
+            ptr::write_volatile(&raw mut (*self.0).credit_ns, probed.credit_ns);
+        }
+    }
+
+    /// Nonce of the last echo.
+    #[inline(always)]
+    pub fn stamped_nonce(self) -> u64 {
+        // SAFETY: as in `Instance::claim`.
+        unsafe { ptr::read_volatile(&raw const (*self.0).echo.begin) }
+    }
+
+    /// Stamps an echo: a reader that finds its nonce at both ends has read one echo. Frames of one
+    /// flow arrive on one CPU, so there is one writer.
+    #[inline(always)]
+    pub fn stamp(self, nonce: u64, arrived_ns: u64, echo: &Liveness) {
+        // SAFETY: as in `Instance::claim`; the words are the program's own.
+        unsafe {
+            let stamp = &raw mut (*self.0).echo;
+            ptr::write_volatile(&raw mut (*stamp).begin, nonce);
+            ptr::write_volatile(&raw mut (*stamp).arrived_ns, arrived_ns);
+            let incarnation = u64::from_be_bytes(echo.incarnation);
+            ptr::write_volatile(&raw mut (*stamp).incarnation, incarnation);
+            let lease_left = u64::from_be_bytes(echo.lease_left_ns);
+            ptr::write_volatile(&raw mut (*stamp).lease_left_ns, lease_left);
+            for (index, entry) in echo.instances.iter().enumerate() {
+                let word = (&raw mut (*stamp).instances).cast::<u64>().add(index);
+                ptr::write_volatile(word, u64::from_ne_bytes(*entry));
+            }
+            ptr::write_volatile(&raw mut (*stamp).end, nonce);
+        }
+    }
+}
+
+/// What is remembered of the last probe that was answered on a link.
+#[derive(Clone, Copy)]
+pub struct Probed {
+    /// Its nonce.
+    pub nonce: u64,
+    /// Half of the key it was authenticated with.
+    pub key: u64,
+    /// When it was answered, on the monotonic clock in nanoseconds.
+    pub at_ns: u64,
+    /// Time that was left saved up for echoes then, in nanoseconds.
+    pub credit_ns: u64,
+}
+
+/// Who uses a VIP. Both words are the program's own; CPUs may overwrite each other's, which are
+/// alike.
+#[derive(Clone, Copy)]
+pub struct Seen(*mut VipSeen);
+
+/// What is known of who uses the VIP with this index.
+#[inline(always)]
+pub fn seen(index: u32) -> Option<Seen> {
+    VIP_SEEN.get_ptr_mut(index).map(Seen)
+}
+
+impl Seen {
+    /// When somebody last wanted the VIP.
+    #[inline(always)]
+    pub fn wanted_ns(self) -> u64 {
+        // SAFETY: as in `Instance::claim`.
+        unsafe { ptr::read_volatile(&raw const (*self.0).wanted_ns) }
+    }
+
+    /// Notes that somebody wants the VIP.
+    #[inline(always)]
+    pub fn set_wanted(self, now: u64) {
+        // SAFETY: as in `Instance::claim`.
+        unsafe { ptr::write_volatile(&raw mut (*self.0).wanted_ns, now) }
+    }
+
+    /// When the first packet after a claim arrived.
+    #[inline(always)]
+    pub fn first_packet_ns(self) -> u64 {
+        // SAFETY: as in `Instance::claim`.
+        unsafe { ptr::read_volatile(&raw const (*self.0).first_packet_ns) }
+    }
+
+    /// Notes the first packet after a claim.
+    #[inline(always)]
+    pub fn set_first_packet(self, now: u64) {
+        // SAFETY: as in `Instance::claim`.
+        unsafe { ptr::write_volatile(&raw mut (*self.0).first_packet_ns, now) }
     }
 }
 

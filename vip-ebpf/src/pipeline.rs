@@ -5,7 +5,7 @@ use core::ops::ControlFlow;
 use aya_ebpf::programs::XdpContext;
 
 use crate::packet::Packet;
-use crate::stage::{arp, classify, ndp, steer};
+use crate::stage::{arp, classify, liveness, ndp, steer, vrrp};
 use crate::telemetry;
 use crate::verdict::Verdict;
 
@@ -26,5 +26,7 @@ fn stages(packet: &mut Packet<'_>) -> ControlFlow<Verdict> {
     let frame = classify::frame(packet)?;
     arp::answer(packet, &frame)?;
     ndp::answer(packet, &frame)?;
+    liveness::answer(packet, &frame)?;
+    vrrp::watch(packet, &frame)?;
     steer::to_backend(packet, &frame)
 }

@@ -3,5 +3,8 @@
 
 pub mod arp;
 pub mod classify;
+pub mod drain;
+pub mod liveness;
 pub mod ndp;
 pub mod steer;
+pub mod vrrp;

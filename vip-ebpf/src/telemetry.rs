@@ -4,7 +4,8 @@ use aya_log_ebpf::debug;
 use vip_common::abi::{ConflictKind, Counter, Event, VipEntry};
 use vip_common::net::MacAddress;
 
-use crate::maps;
+use crate::lease;
+use crate::maps::{self, Instance};
 use crate::packet::Packet;
 use crate::stage::classify::Frame;
 use crate::verdict::Verdict;
@@ -28,13 +29,14 @@ pub fn decided(packet: &Packet<'_>, verdict: Verdict) {
     );
 }
 
-/// Tells the agent that the station `mac` claims the VIP `address` (IPv4 in mapped form).
+/// Tells the agent that the station `mac` claims the VIP `address` (IPv4 in mapped form) or, being at
+/// `address`, the identifier of the instance with this index.
 #[inline(always)]
 pub fn report_conflict(
     packet: &Packet<'_>,
     frame: &Frame,
     kind: ConflictKind,
-    vip: VipEntry,
+    instance: u32,
     address: [u8; 16],
     mac: MacAddress,
 ) {
@@ -44,10 +46,35 @@ pub fn report_conflict(
         address,
         mac,
         vlan: frame.vlan,
-        instance: vip.instance,
+        instance,
         reserved: 0,
     };
     if !maps::publish(&event) {
         maps::raise(Counter::EventLost);
+    }
+}
+
+/// Time between two notes that a VIP is wanted.
+const WANTED_STEP_NS: u64 = 1_000_000_000;
+
+/// Notes that somebody asks for the VIP, or sends to it: at most once a second, so that a busy VIP
+/// costs a look and not a store.
+#[inline(always)]
+pub fn wanted(vip: VipEntry) {
+    if let Some(seen) = maps::seen(vip.stats) {
+        let now = lease::coarse_now();
+        if now.saturating_sub(seen.wanted_ns()) >= WANTED_STEP_NS {
+            seen.set_wanted(now);
+        }
+    }
+}
+
+/// Notes the first packet that is accepted for the VIP after the instance was claimed.
+#[inline(always)]
+pub fn accepted(vip: VipEntry, instance: Instance) {
+    if let Some(seen) = maps::seen(vip.stats) {
+        if seen.first_packet_ns() < instance.claimed_at_ns() {
+            seen.set_first_packet(lease::now());
+        }
     }
 }

@@ -9,7 +9,7 @@ use vip_common::abi::Counter;
 pub enum Verdict {
     /// Not ours: up the stack, untouched and uncounted.
     Ignore,
-    /// Ours: up the stack, untouched.
+    /// Ours: up the stack, with the packet as it came.
     Pass(Counter),
     /// Not to be seen by anybody.
     Drop(Counter),

@@ -30,6 +30,9 @@ counters! {
     ArpReply = "arp_reply",
     /// ARP request for a VIP dropped: this node is not Active.
     ArpNotActive = "arp_not_active",
+    /// ARP request for a VIP dropped: this node is taking the instance over, and the node that hands
+    /// it over still answers.
+    ArpTakingOver = "arp_taking_over",
     /// ARP request for a VIP dropped: it arrived on an interface the VIP does not live on.
     ArpOtherInterface = "arp_other_interface",
     /// Unicast ARP request for a VIP dropped: the frame was for another station's MAC.
@@ -42,6 +45,9 @@ counters! {
     NdReply = "nd_reply",
     /// Neighbor Solicitation for a VIP dropped: this node is not Active.
     NdNotActive = "nd_not_active",
+    /// Neighbor Solicitation for a VIP dropped: this node is taking the instance over, and the node
+    /// that hands it over still answers.
+    NdTakingOver = "nd_taking_over",
     /// Neighbor Solicitation for a VIP dropped: it arrived on an interface the VIP does not live on.
     NdOtherInterface = "nd_other_interface",
     /// Unicast Neighbor Solicitation for a VIP dropped: the frame was for another station's MAC.
@@ -77,9 +83,11 @@ counters! {
     DropInternal = "drop_internal",
     /// Liveness probe of a peer answered.
     ProbeAnswered = "probe_answered",
-    /// Liveness probe or echo of a peer dropped: its authentication code is wrong, or there is no key.
+    /// Liveness probe or echo of a peer dropped: its authentication code is wrong, or there is no
+    /// key.
     LivenessRejected = "liveness_rejected",
-    /// Liveness probe or echo of a peer dropped: it was seen before, was overtaken, or came too soon.
+    /// Liveness probe or echo of a peer dropped: it was seen before, was overtaken, or came
+    /// too soon.
     LivenessReplayed = "liveness_replayed",
     /// Echo to one of our liveness probes taken.
     EchoTaken = "echo_taken",

@@ -30,8 +30,11 @@ pub struct LivenessSlot {
     pub probed_key: u64,
     /// When it was answered, on `CLOCK_MONOTONIC` in nanoseconds.
     pub probed_at_ns: u64,
+    /// Time saved up for echoes, in nanoseconds: every echo costs some of it, every nanosecond that
+    /// passes adds one (see [`MAX_CREDIT_NS`](crate::net::liveness::MAX_CREDIT_NS)).
+    pub credit_ns: u64,
     /// Zero.
-    pub reserved_probed: [u64; 5],
+    pub reserved_probed: [u64; 4],
     /// The last echo.
     pub echo: EchoStamp,
 }
@@ -49,7 +52,8 @@ pub struct EchoStamp {
     pub incarnation: u64,
     /// What was left of its lease, in nanoseconds; 0: it is over, for good.
     pub lease_left_ns: u64,
-    /// What was asked about: see [`entry`](crate::net::liveness::entry).
+    /// What was asked about: each the eight bytes of an [`entry`](crate::net::liveness::entry) as
+    /// they lie in memory, so that `values(word.to_ne_bytes())` takes them apart.
     pub instances: [u64; PROBE_INSTANCES],
     /// The nonce again.
     pub end: u64,

@@ -20,6 +20,12 @@ impl Sum {
         Self(self.0 + u16::from_ne_bytes(word) as u64)
     }
 
+    /// Adds two words.
+    #[must_use]
+    pub const fn half(self, bytes: &[u8; 4]) -> Self {
+        Self(self.0 + u32::from_ne_bytes(*bytes) as u64)
+    }
+
     /// Adds four words.
     #[must_use]
     pub const fn eight(self, bytes: &[u8; 8]) -> Self {

@@ -56,6 +56,17 @@ impl EthernetHeader {
         is_group(self.destination) || is_same(self.destination, mac)
     }
 
+    /// Whether the frame is for one station that has both addresses, or for a group.
+    #[must_use]
+    pub const fn is_for_either(&self, one: MacAddress, other: MacAddress) -> bool {
+        self.is_for(one) || is_same(self.destination, other)
+    }
+
+    /// Sends the frame back to its sender.
+    pub const fn send_back(&mut self) {
+        (self.destination, self.source) = (self.source, self.destination);
+    }
+
     /// Makes the frame an answer to its sender.
     pub fn answer_from(&mut self, mac: MacAddress) {
         self.destination = self.source;

@@ -9,8 +9,9 @@ use network_types::icmp::{Icmpv4Hdr, Icmpv6Hdr};
 use network_types::ip::{Ipv4Hdr, Ipv6Hdr};
 
 use super::ethernet::{EthernetHeader, VlanTag};
-use super::liveness::Liveness;
+use super::liveness::{Liveness, PacketV4, PacketV6};
 use super::ndp::{AdvertisementPacket, LinkLayerOption, NeighborMessage};
+use super::vrrp::VrrpHeader;
 
 /// A header that can be viewed in place, wherever it lies in a packet.
 ///
@@ -43,6 +44,9 @@ headers! {
     LinkLayerOption: 8,
     AdvertisementPacket: 72,
     Liveness: 104,
+    PacketV4: 132,
+    PacketV6: 152,
+    VrrpHeader: 8,
     [u8; 8]: 8,
 }
 

@@ -6,6 +6,8 @@ use super::checksum;
 
 /// Protocol number of ICMP.
 pub const PROTOCOL_ICMP: u8 = 1;
+/// Protocol and next header number of UDP.
+pub const PROTOCOL_UDP: u8 = 17;
 /// Next header number of ICMPv6.
 pub const PROTOCOL_ICMPV6: u8 = 58;
 
@@ -57,6 +59,15 @@ pub fn payload_len(ip: &Ipv6Hdr) -> usize {
 #[must_use]
 pub const fn is_fragment(ip: &Ipv4Hdr) -> bool {
     u16::from_be_bytes(ip.frags) & MORE_FRAGMENTS_AND_OFFSET != 0
+}
+
+/// The IPv4 address as a mapped IPv6 one (`::ffff:a.b.c.d`).
+///
+/// As a number and not byte by byte: the data plane has no fast way to fill an array.
+#[must_use]
+#[inline(always)]
+pub const fn mapped(address: [u8; 4]) -> [u8; 16] {
+    (0xffff << 32 | u32::from_be_bytes(address) as u128).to_be_bytes()
 }
 
 /// Takes one hop off an IPv4 packet that is forwarded (RFC 1812 §5.3.1).

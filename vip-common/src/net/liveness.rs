@@ -16,8 +16,11 @@
 //! All numbers are in network byte order; SipHash takes the twelve words before it as they lie on
 //! the wire, that is, in little-endian order.
 
+mod packet;
+
 use bytemuck::{Pod, Zeroable};
 
+pub use self::packet::{PacketV4, PacketV6};
 use crate::abi::PROBE_INSTANCES;
 
 /// First two bytes.
@@ -30,9 +33,13 @@ pub const PROBE: u8 = 1;
 pub const ECHO: u8 = 2;
 /// Words that are authenticated.
 pub const WORDS: usize = 12;
-/// Time between the nonces of two probes that are answered, at least, in nanoseconds: whatever
-/// a peer sends, it gets no more than 50,000 echoes a second.
+/// Time between the nonces of two probes that are answered, at least, in nanoseconds; and what an
+/// echo costs of a link's [`MAX_CREDIT_NS`]. So whatever a peer sends, it gets no more than 50,000
+/// echoes a second.
 pub const MIN_NONCE_STEP_NS: u64 = 20_000;
+/// Time that a link can have saved up for echoes, in nanoseconds: probes that come all at once after
+/// a delay are all answered, 500 at most.
+pub const MAX_CREDIT_NS: u64 = 10_000_000;
 
 /// State in an [`entry`]: the node has no such instance.
 pub const UNKNOWN: u8 = 0;
@@ -105,11 +112,26 @@ impl Liveness {
         probe
     }
 
+    /// Makes a probe the echo to it, but for its instances and the authentication code.
+    #[inline(always)]
+    pub const fn answer(&mut self, incarnation: u64, lease_left_ns: u64) {
+        self.kind = ECHO;
+        self.incarnation = incarnation.to_be_bytes();
+        self.lease_left_ns = lease_left_ns.to_be_bytes();
+    }
+
     /// Whether it begins as this version's payloads do.
     #[must_use]
     #[inline(always)]
     pub const fn is_known(&self) -> bool {
         self.magic[0] == MAGIC[0] && self.magic[1] == MAGIC[1] && self.version == VERSION
+    }
+
+    /// The first eight bytes, in two halves.
+    #[inline(always)]
+    const fn first_halves(&self) -> [[u8; 4]; 2] {
+        let [a, b] = self.magic;
+        [[a, b, self.version, self.kind], self.reserved]
     }
 
     /// SipHash-2-4 of everything before the code.

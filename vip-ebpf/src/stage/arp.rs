@@ -5,9 +5,11 @@ use core::ops::ControlFlow::{self, Break, Continue};
 use network_types::arp::ArpHdr;
 use vip_common::abi::{ConflictKind, Counter, VipEntry};
 use vip_common::net::ethernet::{self, EthernetHeader};
-use vip_common::net::{MacAddress, arp};
+use vip_common::net::{MacAddress, arp, ip};
 
 use super::classify::Frame;
+use crate::lease::Standing;
+use crate::maps::Instance;
 use crate::packet::Packet;
 use crate::verdict::Verdict;
 use crate::{lease, maps, telemetry};
@@ -57,15 +59,22 @@ fn request(
     let Some(instance) = maps::instance(vip.instance) else {
         return Verdict::Drop(Counter::DropInternal);
     };
-    if !lease::is_answering(instance) {
-        return Verdict::Drop(Counter::ArpNotActive);
+    // An announcement, ours or another's, asks for nothing.
+    let is_announcement = u32::from_ne_bytes(claim.address) == u32::from_ne_bytes(target);
+    if !is_announcement {
+        telemetry::wanted(vip);
+    }
+    match lease::standing(instance) {
+        Standing::NotActive => return Verdict::Drop(Counter::ArpNotActive),
+        Standing::TakingOver => return Verdict::Drop(Counter::ArpTakingOver),
+        Standing::Answering => {}
     }
     if packet.ifindex() != instance.ifindex() {
         return Verdict::Drop(Counter::ArpOtherInterface);
     }
     let mac = instance.mac_v4();
-    if u32::from_ne_bytes(claim.address) == u32::from_ne_bytes(target) {
-        if ethernet::is_same(claim.mac, mac) {
+    if is_announcement {
+        if is_ours(instance, claim.mac) {
             return Verdict::Drop(Counter::ArpOwn);
         }
         report(packet, frame, vip, claim);
@@ -74,7 +83,7 @@ fn request(
     let Some(header) = packet.at::<EthernetHeader>(0) else {
         return Verdict::Ignore;
     };
-    if !header.is_for(mac) {
+    if !header.is_for_either(mac, instance.station()) {
         return Verdict::Drop(Counter::ArpOtherMac);
     }
     header.answer_from(mac);
@@ -95,16 +104,21 @@ fn other(packet: &Packet<'_>, frame: &Frame, claim: Claim) -> Verdict {
     let Some(instance) = maps::instance(vip.instance) else {
         return Verdict::Ignore;
     };
-    if ethernet::is_same(claim.mac, instance.mac_v4()) || !lease::is_answering(instance) {
+    if is_ours(instance, claim.mac) || !lease::is_answering(instance) {
         return Verdict::Ignore;
     }
     report(packet, frame, vip, claim);
     Verdict::Pass(Counter::ArpConflict)
 }
 
+/// Whether the address is one that this node itself sends from.
+#[inline(always)]
+fn is_ours(instance: Instance, mac: MacAddress) -> bool {
+    ethernet::is_same(mac, instance.mac_v4()) || ethernet::is_same(mac, instance.station())
+}
+
 #[inline(always)]
 fn report(packet: &Packet<'_>, frame: &Frame, vip: VipEntry, claim: Claim) {
-    // As a number and not byte by byte: the program has no fast way to fill an array.
-    let mapped = (0xffff << 32 | u128::from(u32::from_be_bytes(claim.address))).to_be_bytes();
-    telemetry::report_conflict(packet, frame, ConflictKind::Arp, vip, mapped, claim.mac);
+    let (kind, address) = (ConflictKind::Arp, ip::mapped(claim.address));
+    telemetry::report_conflict(packet, frame, kind, vip.instance, address, claim.mac);
 }

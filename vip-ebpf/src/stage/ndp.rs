@@ -9,6 +9,7 @@ use vip_common::net::ndp::{self, AdvertisementPacket, LinkLayerOption, NeighborM
 use vip_common::net::{MacAddress, ip};
 
 use super::classify::Frame;
+use crate::lease::Standing;
 use crate::packet::Packet;
 use crate::verdict::Verdict;
 use crate::{lease, maps, telemetry};
@@ -32,7 +33,7 @@ pub fn answer(packet: &mut Packet<'_>, frame: &Frame) -> ControlFlow<Verdict> {
     };
     match message.kind {
         ndp::SOLICITATION => match maps::vip_v6(&message.target) {
-            Some(vip) => Break(solicitation(packet, frame, vip)),
+            Some(vip) => Break(solicitation(packet, vip)),
             None => Continue(()),
         },
         ndp::ADVERTISEMENT => match maps::vip_v6(&message.target) {
@@ -46,12 +47,15 @@ pub fn answer(packet: &mut Packet<'_>, frame: &Frame) -> ControlFlow<Verdict> {
 /// A solicitation for a VIP is never left to the kernel, which would answer for any address it has,
 /// on whatever node: it is answered here or dropped.
 #[inline(always)]
-fn solicitation(packet: &mut Packet<'_>, frame: &Frame, vip: VipEntry) -> Verdict {
+fn solicitation(packet: &mut Packet<'_>, vip: VipEntry) -> Verdict {
     let Some(instance) = maps::instance(vip.instance) else {
         return Verdict::Drop(Counter::DropInternal);
     };
-    if !lease::is_answering(instance) {
-        return Verdict::Drop(Counter::NdNotActive);
+    telemetry::wanted(vip);
+    match lease::standing(instance) {
+        Standing::NotActive => return Verdict::Drop(Counter::NdNotActive),
+        Standing::TakingOver => return Verdict::Drop(Counter::NdTakingOver),
+        Standing::Answering => {}
     }
     if packet.ifindex() != instance.ifindex() {
         return Verdict::Drop(Counter::NdOtherInterface);
@@ -60,7 +64,7 @@ fn solicitation(packet: &mut Packet<'_>, frame: &Frame, vip: VipEntry) -> Verdic
     let Some(header) = packet.at::<EthernetHeader>(0) else {
         return Verdict::Ignore;
     };
-    if !header.is_for(mac) {
+    if !header.is_for_either(mac, instance.station()) {
         return Verdict::Drop(Counter::NdOtherMac);
     }
     if !is_valid(packet) {
@@ -124,11 +128,13 @@ fn advertisement(packet: &mut Packet<'_>, frame: &Frame, vip: VipEntry) -> Contr
     let Some(claim) = claim(packet) else {
         return Continue(());
     };
-    if ethernet::is_same(claim.mac, instance.mac_v6()) || !lease::is_answering(instance) {
+    let is_ours = ethernet::is_same(claim.mac, instance.mac_v6())
+        || ethernet::is_same(claim.mac, instance.station());
+    if is_ours || !lease::is_answering(instance) {
         return Continue(());
     }
     let (kind, mac) = (ConflictKind::NeighborAdvertisement, claim.mac);
-    telemetry::report_conflict(packet, frame, kind, vip, claim.address, mac);
+    telemetry::report_conflict(packet, frame, kind, vip.instance, claim.address, mac);
     Break(Verdict::Pass(Counter::NdConflict))
 }
 

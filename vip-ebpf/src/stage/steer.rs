@@ -9,30 +9,32 @@ use vip_common::net::ethernet::{self, EthernetHeader};
 use vip_common::net::{MacAddress, icmp, ip};
 
 use super::classify::Frame;
-use crate::lease;
+use super::drain;
+use crate::lease::{self, Standing};
 use crate::maps::{self, Backend};
 use crate::packet::Packet;
+use crate::telemetry;
 use crate::verdict::Verdict;
 
 /// Decides about packets whose destination is a VIP.
 #[inline(always)]
 pub fn to_backend(packet: &mut Packet<'_>, frame: &Frame) -> ControlFlow<Verdict> {
     match frame.ether_type {
-        ethernet::IPV4 => v4(packet),
-        ethernet::IPV6 => v6(packet),
+        ethernet::IPV4 => v4(packet, frame),
+        ethernet::IPV6 => v6(packet, frame),
         _ => Continue(()),
     }
 }
 
 #[inline(always)]
-fn v4(packet: &mut Packet<'_>) -> ControlFlow<Verdict> {
+fn v4(packet: &mut Packet<'_>, frame: &Frame) -> ControlFlow<Verdict> {
     let Some(header) = packet.network_at::<Ipv4Hdr>(0) else {
         return Continue(());
     };
     let Some(vip) = maps::vip_v4(&header.dst_addr) else {
         return Continue(());
     };
-    let mac = admit(packet, vip)?;
+    let macs = admit(packet, vip, frame)?;
     let available = packet.network_len();
     let Some(header) = packet.network_at::<Ipv4Hdr>(0) else {
         return Continue(());
@@ -45,9 +47,9 @@ fn v4(packet: &mut Packet<'_>) -> ControlFlow<Verdict> {
         && ip::header_len(header) == size_of::<Ipv4Hdr>()
         && ip::total_len(header) >= size_of::<Ipv4Hdr>() + size_of::<Icmpv4Hdr>()
         && !ip::is_fragment(header);
-    let service = service(packet, vip)?;
+    let service = service(packet, vip, macs)?;
     if plain {
-        echo_v4(packet, vip, mac)?;
+        echo_v4(packet, vip, macs.own)?;
     }
     let backend = match next_hop(service) {
         Ok(backend) => backend,
@@ -63,14 +65,14 @@ fn v4(packet: &mut Packet<'_>) -> ControlFlow<Verdict> {
 }
 
 #[inline(always)]
-fn v6(packet: &mut Packet<'_>) -> ControlFlow<Verdict> {
+fn v6(packet: &mut Packet<'_>, frame: &Frame) -> ControlFlow<Verdict> {
     let Some(header) = packet.network_at::<Ipv6Hdr>(0) else {
         return Continue(());
     };
     let Some(vip) = maps::vip_v6(&header.dst_addr) else {
         return Continue(());
     };
-    let mac = admit(packet, vip)?;
+    let macs = admit(packet, vip, frame)?;
     let available = packet.network_len();
     let Some(header) = packet.network_at::<Ipv6Hdr>(0) else {
         return Continue(());
@@ -80,9 +82,9 @@ fn v6(packet: &mut Packet<'_>) -> ControlFlow<Verdict> {
     }
     let plain =
         header.next_hdr == ip::PROTOCOL_ICMPV6 && ip::payload_len(header) >= size_of::<Icmpv6Hdr>();
-    let service = service(packet, vip)?;
+    let service = service(packet, vip, macs)?;
     if plain {
-        echo_v6(packet, vip, mac)?;
+        echo_v6(packet, vip, macs.own)?;
     }
     let backend = match next_hop(service) {
         Ok(backend) => backend,
@@ -97,35 +99,59 @@ fn v6(packet: &mut Packet<'_>) -> ControlFlow<Verdict> {
     Break(send(packet, vip, service, backend))
 }
 
-/// Lets a packet in if this node is Active for the VIP and the frame is meant for it. Returns the
-/// VIP's hardware address.
+/// The hardware addresses of an instance that packets of one family can have.
+#[derive(Clone, Copy)]
+struct Macs {
+    /// The VIPs'.
+    own: MacAddress,
+    /// The interface's.
+    station: MacAddress,
+}
+
+/// Lets a packet in if this node is Active for the VIP and the frame is meant for it.
 #[inline(always)]
-fn admit(packet: &mut Packet<'_>, vip: VipEntry) -> ControlFlow<Verdict, MacAddress> {
+fn admit(packet: &mut Packet<'_>, vip: VipEntry, frame: &Frame) -> ControlFlow<Verdict, Macs> {
     let Some(instance) = maps::instance(vip.instance) else {
         return Break(Verdict::Drop(Counter::DropInternal));
     };
-    if !lease::is_claimed(instance) {
-        return Break(Verdict::Drop(Counter::DropNotActive));
+    telemetry::wanted(vip);
+    let macs = Macs {
+        own: if frame.ether_type == ethernet::IPV4 {
+            instance.mac_v4()
+        } else {
+            instance.mac_v6()
+        },
+        station: instance.station(),
+    };
+    if lease::standing(instance) == Standing::NotActive {
+        return Break(drain::to_successor(packet, instance, macs.own));
     }
-    let mac = instance.mac_v4();
     let Some(header) = packet.at::<EthernetHeader>(0) else {
         return Break(Verdict::Ignore);
     };
-    if !header.is_for(mac) {
+    if !header.is_for_either(macs.own, macs.station) {
         return Break(Verdict::Pass(Counter::PassOtherMac));
     }
-    Continue(mac)
+    telemetry::accepted(vip, instance);
+    Continue(macs)
 }
 
 /// The backend index of a VIP that is steered by `l2`; a `local` one is decided about here.
 #[inline(always)]
-fn service(packet: &Packet<'_>, vip: VipEntry) -> ControlFlow<Verdict, u32> {
+fn service(packet: &mut Packet<'_>, vip: VipEntry, macs: Macs) -> ControlFlow<Verdict, u32> {
     let Some(slot) = maps::service(vip.service) else {
         return Break(Verdict::Drop(Counter::DropInternal));
     };
     match slot.mode {
         STEER_LOCAL => {
             maps::add_vip_stats(vip.stats, packet.len());
+            // The stack knows no address but the interface's own: to a virtual one it would take
+            // the frame for another host's.
+            if let Some(header) = packet.at::<EthernetHeader>(0)
+                && ethernet::is_same(header.destination, macs.own)
+            {
+                header.destination = macs.station;
+            }
             Break(Verdict::Pass(Counter::PassLocal))
         }
         STEER_L2 => Continue(slot.backend),
