@@ -1,92 +1,80 @@
-//! What a client sees when things go wrong, at adverts every 10 ms.
+//! What a client sees when things go wrong: VIP, and keepalived beside it.
+//!
+//! The client asks every 100 µs; its kernel resolves and keeps the VIP's MAC address as ever. An outage
+//! is the longest time without an answer, less the time between two questions.
 
-use std::time::Duration;
+mod chart;
+mod load;
+mod measure;
+mod owners;
+mod rival;
+mod schedule;
+mod summary;
+mod vip;
 
 use anyhow::{Result, ensure};
-use lab::cluster::{Cluster, Plan, Seen, Watch};
-use lab::{Lab, Report};
 
+pub(crate) use chart::chart;
+pub(crate) use load::{BUSY, be_busy};
+pub(crate) use summary::tables;
+
+use crate::failover::measure::Series;
+use crate::options::Options;
 use crate::rows::Rows;
 
-/// How long after something went wrong the client is watched.
-const SETTLE: Duration = Duration::from_millis(300);
-
-/// Samples of one kind of failure.
-#[derive(Debug, Default)]
-struct Samples {
-    gap: Vec<u64>,
-    lost: Vec<u64>,
-    stalls: Vec<u64>,
+/// What goes wrong, or is done on purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    /// The machine dies: its link is cut, its programs are killed.
+    Crash,
+    /// The agent is killed; its host, with whatever it still answers, stays.
+    Kill,
+    /// The agent hangs.
+    Hang,
+    /// The agent is stopped in an orderly way.
+    Stop,
+    /// The VIP is handed over; nothing fails.
+    Switchover,
+    /// The agent is killed and started again at once.
+    Restart,
+    /// The agent replaces itself, as after an upgrade.
+    Reload,
+    /// The backend that gets the packets dies.
+    Backend,
 }
 
-impl Samples {
-    fn take(&mut self, report: &Report) {
-        self.gap.push(report.gap_ns);
-        self.lost.push(report.lost);
-        self.stalls.push(report.stall_ns);
-    }
-
-    fn add_to(self, rows: &mut Rows, case: &str) {
-        rows.milliseconds("failover", case, "gap", self.gap);
-        rows.numbers("failover", case, "lost of 1000/s", "packets", self.lost);
-        rows.milliseconds("failover", case, "probe's own stall", self.stalls);
-    }
-}
-
-/// Crash, hang, switchover and backend failure, `runs` times each, in turns.
-pub(crate) fn run(lab: &Lab, runs: u32, rows: &mut Rows) -> Result<()> {
-    let plan = Plan::default();
-    let mut cluster = Cluster::start(lab, &plan)?;
-    let (mut crash, mut hang) = (Samples::default(), Samples::default());
-    let (mut switchover, mut backend) = (Samples::default(), Samples::default());
-    for run in 0..runs {
-        eprintln!("failover: run {} of {runs}", run + 1);
-        crash.take(&watched(&cluster_watch(&cluster)?, || {
-            cluster.nodes[0].node.crash()
-        })?);
-        cluster.wait_until_active(1)?;
-        cluster.repair(0)?;
-
-        hang.take(&watched(&cluster_watch(&cluster)?, || {
-            cluster.nodes[1].node.freeze()
-        })?);
-        cluster.wait_until_active(0)?;
-        cluster.nodes[1].node.thaw()?;
-        cluster.wait_until_backup(1)?;
-
-        for (from, to) in [(0, 1), (1, 0)] {
-            switchover.take(&watched(&cluster_watch(&cluster)?, || {
-                for instance in cluster.instances() {
-                    cluster.nodes[from].node.switchover(instance)?;
-                }
-                Ok(())
-            })?);
-            cluster.wait_until_active(to)?;
+impl Fault {
+    /// As it is called in tables.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Crash => "crash",
+            Self::Kill => "kill -9",
+            Self::Hang => "SIGSTOP",
+            Self::Stop => "SIGTERM",
+            Self::Switchover => "switchover",
+            Self::Restart => "restart",
+            Self::Reload => "reload",
+            Self::Backend => "backend dies",
         }
-
-        let watch = cluster.watch(cluster.lb)?;
-        let report = watched(&watch, || cluster.backends[0].host.unplug())?;
-        ensure!(
-            report.after.as_deref() == Some("backend-2"),
-            "backend-2 takes over: {report:?}"
-        );
-        backend.take(&report);
-        drop(watch);
-        cluster.backends[0].host.plug()?;
-        cluster.wait_for_backend("backend-1")?;
     }
-    crash.add_to(rows, "node crashes");
-    hang.add_to(rows, "agent hangs");
-    switchover.add_to(rows, "switchover");
-    backend.add_to(rows, "backend dies");
+
+    /// Whether somebody else serves the VIP afterwards.
+    fn moves(self) -> bool {
+        !matches!(self, Self::Restart | Self::Reload)
+    }
+}
+
+/// Measures everything in turn. What fails is told at once, and does not keep the rest from being
+/// measured.
+pub(crate) fn run(options: &Options, rows: &mut Rows) -> Result<()> {
+    let mut failures = Vec::new();
+    for series in schedule::all(options) {
+        failures.extend(series.run(rows));
+    }
+    if let Err(error) = load::run(options, rows) {
+        eprintln!("failover: load: {error:#}");
+        failures.push("load".to_owned());
+    }
+    ensure!(failures.is_empty(), "{}", failures.join(", "));
     Ok(())
-}
-
-fn cluster_watch(cluster: &Cluster) -> Result<Watch> {
-    cluster.watch(cluster.web)
-}
-
-fn watched(watch: &Watch, happening: impl FnOnce() -> Result<()>) -> Result<Report> {
-    let Seen { v4, v6: _ } = watch.step(SETTLE, happening)?;
-    Ok(v4)
 }

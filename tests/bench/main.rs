@@ -1,41 +1,46 @@
-//! `cargo xtask bench`: the numbers of the README, measured where you are.
+//! `cargo xtask bench`: the numbers of the README and of docs/benchmarks.md, measured where you are.
 //!
 //! `flip`: how long the flip itself takes, for 1 and for 1,000 VIPs. `announce`: how long it takes to
-//! tell the neighbours of 1,000 VIPs. `failover`: what a client sees, per kind of failure.
+//! tell the neighbours of 1,000 VIPs. `failover`: what a client sees, per kind of failure, with
+//! keepalived beside it, and what that costs.
 #![expect(clippy::print_stdout, reason = "the tables are the program's output")]
 
 mod announce;
 mod failover;
 mod flip;
+mod options;
 mod rows;
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use lab::Lab;
 
+use crate::options::Options;
 use crate::rows::Rows;
 
 /// A suite: its name, and what runs it.
-type Suite = (&'static str, fn(&Lab, u32, &mut Rows) -> Result<()>);
+type Suite = (&'static str, fn(&Options, &mut Rows) -> Result<()>);
 
 const SUITES: [Suite; 3] = [
-    ("flip", flip::run),
-    ("announce", announce::run),
+    ("flip", |options, rows| {
+        in_lab(|lab| flip::run(lab, options.runs(10), rows))
+    }),
+    ("announce", |options, rows| {
+        in_lab(|lab| announce::run(lab, options.runs(10), rows))
+    }),
     ("failover", failover::run),
 ];
 
-/// What the command line says.
-#[derive(Debug)]
-struct Options {
-    suite: Option<String>,
-    runs: u32,
-    json: Option<PathBuf>,
-}
-
 fn main() -> ExitCode {
-    match options().and_then(|options| run(&options)) {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let done = match arguments.as_slice() {
+        // What starves the processors: us, started by us.
+        [mode, seconds] if mode == failover::BUSY => failover::be_busy(seconds),
+        _ => Options::read(&arguments).and_then(|options| run(&options)),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("bench: {error:#}");
@@ -44,48 +49,92 @@ fn main() -> ExitCode {
     }
 }
 
-fn options() -> Result<Options> {
-    let mut options = Options {
-        suite: None,
-        runs: 10,
-        json: None,
-    };
-    let mut arguments = std::env::args().skip(1);
-    while let Some(argument) = arguments.next() {
-        match argument.as_str() {
-            "--json" => options.json = Some(arguments.next().context("--json FILE")?.into()),
-            "--runs" => {
-                let number = arguments.next().context("--runs N")?;
-                options.runs = number.parse().with_context(|| format!("--runs {number}"))?;
-            }
-            name if SUITES.iter().any(|(suite, _)| *suite == name) => {
-                options.suite = Some(argument);
-            }
-            other => {
-                let names: Vec<&str> = SUITES.iter().map(|(name, _)| *name).collect();
-                bail!("no benchmark {other:?}; there are: {}", names.join(", "));
-            }
+fn run(options: &Options) -> Result<()> {
+    let chosen: Vec<&Suite> = SUITES
+        .iter()
+        .filter(|(name, _)| options.name.as_ref().is_none_or(|part| name.contains(part)))
+        .collect();
+    if chosen.is_empty() {
+        let names: Vec<&str> = SUITES.iter().map(|(name, _)| *name).collect();
+        bail!(
+            "no benchmark {:?}; there are: {}",
+            options.name,
+            names.join(", ")
+        );
+    }
+    let mut rows = Rows::default();
+    let mut failed = Vec::new();
+    for (name, suite) in &chosen {
+        // What the others have measured, and what this one has until then, is worth showing.
+        if let Err(error) = suite(options, &mut rows) {
+            eprintln!("bench: {name}: {error:#}");
+            failed.push(*name);
         }
     }
-    if options.runs == 0 {
-        bail!("--runs must be at least 1");
+    println!("{}\n", rows::machine());
+    for (name, _) in &chosen {
+        for table in tables(name, &rows) {
+            println!("{}", table.plain());
+        }
     }
-    Ok(options)
+    if let Some(file) = &options.json {
+        write(file, &serde_json::to_string_pretty(&rows.json())?)?;
+    }
+    if let Some(file) = &options.chart {
+        write(file, &failover::chart(&rows))?;
+    }
+    if let Some(file) = &options.markdown {
+        let mut document =
+            std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
+        for (name, _) in &chosen {
+            document = filled_in(&document, name, &rows);
+        }
+        write(file, &document)?;
+    }
+    ensure!(failed.is_empty(), "failed: {}", failed.join(", "));
+    Ok(())
 }
 
-fn run(options: &Options) -> Result<()> {
-    let mut rows = Rows::default();
-    for (name, suite) in SUITES {
-        if options.suite.as_ref().is_none_or(|wanted| wanted == name) {
-            let lab = Lab::new()?;
-            suite(&lab, options.runs, &mut rows)
-                .with_context(|| format!("{name}; logs:\n{}", lab.logs()))?;
-        }
-    }
-    rows.print();
-    if let Some(path) = &options.json {
-        let json = serde_json::to_string_pretty(&rows.json())?;
-        std::fs::write(path, json).with_context(|| format!("writing {}", path.display()))?;
-    }
-    Ok(())
+/// Runs a suite in a lab of its own; its logs are told with what went wrong.
+fn in_lab(suite: impl FnOnce(&Lab) -> Result<()>) -> Result<()> {
+    let lab = Lab::new()?;
+    suite(&lab).with_context(|| format!("logs:\n{}", lab.logs()))
+}
+
+/// How a suite's results are shown.
+fn tables(suite: &str, rows: &Rows) -> Vec<rows::Table> {
+    let tables = if suite == "failover" {
+        failover::tables(rows)
+    } else {
+        vec![rows::table(rows, |row| row.suite == suite)]
+    };
+    tables
+        .into_iter()
+        .filter(|table| !table.is_empty())
+        .collect()
+}
+
+/// The document with the suite's tables between its marks, if it has them.
+fn filled_in(document: &str, suite: &str, rows: &Rows) -> String {
+    let (begin, end) = (format!("<!-- bench: {suite} -->\n"), "<!-- end -->");
+    let parts = document.split_once(&begin).and_then(|(before, rest)| {
+        let (_, after) = rest.split_once(end)?;
+        Some((before, after))
+    });
+    let Some((before, after)) = parts else {
+        return document.to_owned();
+    };
+    let tables: Vec<String> = tables(suite, rows)
+        .iter()
+        .map(rows::Table::markdown)
+        .collect();
+    let machine = rows::machine();
+    format!(
+        "{before}{begin}\n{machine}\n\n{}\n{end}{after}",
+        tables.join("\n")
+    )
+}
+
+fn write(file: &Path, text: &str) -> Result<()> {
+    std::fs::write(file, text).with_context(|| format!("writing {}", file.display()))
 }

@@ -178,6 +178,15 @@ impl Node {
         self.output(&["switchover", instance])
     }
 
+    /// Lets the agent read its configuration again and replace itself by the program on disk; returns
+    /// what it says.
+    ///
+    /// # Errors
+    /// If the agent refuses.
+    pub fn reload(&self) -> Result<String> {
+        self.output(&["reload"])
+    }
+
     /// State of an instance: `initialize`, `backup` or `active`.
     ///
     /// # Errors

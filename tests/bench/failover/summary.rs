@@ -1,0 +1,88 @@
+//! One line for each failure of each system, with how many times VIP's time it took.
+
+use crate::rows::{Row, Rows, Table, VIP, table};
+
+/// Failovers; then what it costs and what starved processors do.
+pub(crate) fn tables(rows: &Rows) -> Vec<Table> {
+    vec![
+        failovers(rows),
+        table(rows, |row| row.suite == "cost" || row.suite == "starvation"),
+    ]
+}
+
+fn failovers(rows: &Rows) -> Table {
+    let head = [
+        "failure",
+        "system",
+        "n",
+        "gap, median ms",
+        "p99",
+        "max",
+        "lost",
+        "most",
+        "twice",
+        "owners",
+        "× VIP",
+    ];
+    let mut table = Table::new(2, &head);
+    for gap in by_case(rows) {
+        let other = |metric: &str| {
+            rows.iter().find(|row| {
+                (row.suite, row.metric) == ("failover", metric)
+                    && (&row.case, &row.system) == (&gap.case, &gap.system)
+            })
+        };
+        let text = |metric: &str, percent| {
+            other(metric).map_or_else(|| "–".to_owned(), |row| row.text(percent))
+        };
+        table.line(vec![
+            gap.case.clone(),
+            gap.system.clone(),
+            gap.count().to_string(),
+            gap.text(50),
+            gap.text(99),
+            gap.text(100),
+            text("lost of 10000/s", 50),
+            text("lost of 10000/s", 100),
+            text("answered twice", 100),
+            text("answer ARP afterwards", 100),
+            ratio(rows, gap),
+        ]);
+    }
+    table
+}
+
+/// The gaps, with all systems of a case next to each other.
+pub(super) fn by_case(rows: &Rows) -> Vec<&Row> {
+    let gaps: Vec<&Row> = rows
+        .iter()
+        .filter(|row| (row.suite, row.metric) == ("failover", "gap"))
+        .collect();
+    let mut cases: Vec<&str> = Vec::new();
+    for gap in &gaps {
+        if !cases.contains(&gap.case.as_str()) {
+            cases.push(&gap.case);
+        }
+    }
+    let of_case = |case| gaps.iter().filter(move |gap| gap.case == case).copied();
+    cases.into_iter().flat_map(of_case).collect()
+}
+
+/// How many times as long as VIP's, as configured by default, in the same run. A dash where VIP loses
+/// nothing: there is nothing to compare with.
+fn ratio(rows: &Rows, gap: &Row) -> String {
+    let of_vip = |metric: &str| {
+        rows.iter().find(|row| {
+            (row.suite, row.metric) == ("failover", metric)
+                && (&row.case, row.system.as_str()) == (&gap.case, VIP)
+        })
+    };
+    let lossless = of_vip("lost of 10000/s").is_none_or(|lost| lost.percentile(50) == 0);
+    match of_vip("gap").map(|vip| vip.percentile(50)) {
+        Some(vip) if vip > 0 && gap.system != VIP && !lossless => {
+            let tenths = gap.percentile(50) * 10 / vip;
+            format!("{}.{}", tenths / 10, tenths % 10)
+        }
+        _ => "–".to_owned(),
+    }
+}
