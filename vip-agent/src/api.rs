@@ -87,6 +87,29 @@ pub struct InstanceStatus {
     pub steering: String,
     /// The backends in order of preference; empty for `local`.
     pub backends: Vec<BackendStatus>,
+    /// Which MAC address the VIPs have: `interface` or `virtual`.
+    #[serde(default)]
+    pub mac: String,
+    /// How often other stations claimed a VIP or the identifier while this node was Active, since
+    /// the agent started.
+    #[serde(default)]
+    pub conflicts: u64,
+    /// What became of this node's last claim; `null`: the agent has made none.
+    #[serde(default)]
+    pub takeover: Option<TakeoverStatus>,
+}
+
+/// How the neighbours have followed a claim.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TakeoverStatus {
+    /// Microseconds from the claim to the first packet for any of the VIPs; `null`: none has come.
+    pub first_packet_us: Option<u64>,
+    /// VIPs that were asked for or sent to in the minute before the claim, as far as this node saw.
+    pub vips_in_use: usize,
+    /// How many of those have got a packet since.
+    pub reached: usize,
+    /// How often the others were announced again.
+    pub announced_again: u32,
 }
 
 /// One VIP.

@@ -4,6 +4,7 @@
 //! election starts, so that at no moment the kernel answers for a VIP by itself. Down: the other
 //! way round.
 
+mod conflict;
 mod digest;
 mod earlier;
 mod electing;
@@ -24,6 +25,7 @@ use tokio::task::JoinError;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
+use self::conflict::ConflictDesk;
 use self::electing::Election;
 use self::shared::Shared;
 use self::start::{Progress, Running};
@@ -141,7 +143,7 @@ async fn serve(
     )))?;
     let mut control = tokio::spawn(server::serve(listener, Arc::clone(&running.shared)));
     info!(node = running.shared.config.node.name, control = %socket.display(), "ready");
-    let mut conflicts = report::ConflictLog::default();
+    let mut conflicts = ConflictDesk::default();
     let mut conflicts_are_read = true;
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -156,7 +158,7 @@ async fn serve(
                 ))),
             },
             conflict = running.conflicts.recv(), if conflicts_are_read => match conflict {
-                Some(conflict) => conflicts.note(&conflict, clock::now()),
+                Some(conflict) => conflicts.handle(&running.shared, &conflict, clock::now()),
                 None => {
                     error!("conflicts are no longer reported: the reader of events has ended");
                     conflicts_are_read = false;
@@ -189,6 +191,7 @@ fn addresses_ended(result: Result<Result<(), RunError>, JoinError>) {
 /// Tries again what has failed, and puts right what others have changed.
 async fn look_after(running: &mut Running, handle: &Handle) {
     running.settings.enforce();
+    running.filters.enforce(handle).await;
     if running.addresses.is_empty() {
         let config = &running.shared.config;
         let provisioned = provisioned_vips(config);
@@ -315,6 +318,10 @@ async fn interface_appeared(
         .memberships
         .insert(interface.name.clone(), membership::join(&interface, &vips)?);
     let present = interface::list(handle).await?;
+    running
+        .filters
+        .apply(handle, &shared.config, &present)
+        .await;
     let interface = present
         .into_iter()
         .find(|now| now.index == interface.index)
@@ -346,6 +353,7 @@ async fn stop(running: Running, handle: &Handle) -> Result<(), RunError> {
         supervisor,
         addresses,
         settings,
+        filters,
         memberships,
         ..
     } = running;
@@ -360,6 +368,7 @@ async fn stop(running: Running, handle: &Handle) -> Result<(), RunError> {
     let dataplane = shared.changing().dataplane.take();
     let vips = provisioned_vips(&shared.config);
     let removed = start::take_away(handle, &vips, dataplane, Some(settings)).await;
+    filters.restore(handle).await;
     drop(memberships);
     if removed.is_ok() {
         info!("stopped; the data plane is detached");

@@ -4,6 +4,7 @@ pub mod addresses;
 pub mod interface;
 pub mod lock;
 pub mod membership;
+pub mod nic_filter;
 pub mod preflight;
 pub mod provision;
 pub mod settings;

@@ -1,8 +1,42 @@
 //! When the neighbours are told (again) that an instance's VIPs are here.
 
+use alloc::collections::BTreeMap;
 use core::time::Duration;
 
 use crate::Instant;
+
+/// A claim of a VIP by another station is answered at most once in this time (compare the
+/// `DEFEND_INTERVAL` of RFC 5227 §2.4, which is ten seconds for hosts that have one address each).
+pub const DEFEND_INTERVAL: Duration = Duration::from_secs(1);
+
+/// When each of some addresses was last defended against a claim by another station.
+#[derive(Debug, Clone)]
+pub struct Defence<A>(BTreeMap<A, Instant>);
+
+impl<A: Ord> Defence<A> {
+    /// Nothing was defended yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(BTreeMap::new())
+    }
+
+    /// Whether to defend the address now: not if that was done within [`DEFEND_INTERVAL`], however
+    /// many claims come.
+    pub fn handle_claim(&mut self, address: A, now: Instant) -> bool {
+        let is_too_early = |last: &Instant| now < *last + DEFEND_INTERVAL;
+        if self.0.get(&address).is_some_and(is_too_early) {
+            return false;
+        }
+        self.0.insert(address, now);
+        true
+    }
+}
+
+impl<A: Ord> Default for Defence<A> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 /// How neighbours are told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,6 +178,23 @@ mod tests {
         assert!(schedule.poll_round(at(95)));
         assert!(!schedule.poll_round(at(95)));
         assert_eq!(schedule.poll_timeout(), Some(at(105)));
+    }
+
+    #[test]
+    fn a_flood_of_claims_is_answered_once_a_second_for_each_address() {
+        let mut defence = Defence::new();
+        let defended = |defence: &mut Defence<u8>, address, from: u64, to: u64| {
+            (from..to)
+                .filter(|millisecond| defence.handle_claim(address, at(*millisecond)))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            defended(&mut defence, 1, 500, 3000),
+            [500, 1500, 2500],
+            "the first at once"
+        );
+        assert_eq!(defended(&mut defence, 2, 2999, 3001), [2999]);
+        assert_eq!(defended(&mut defence, 1, 3000, 3600), [3500]);
     }
 
     #[test]

@@ -8,14 +8,16 @@ use vip_proto::node::{PeerInstance, PeerStatus};
 use vip_proto::{Instant, Vrid};
 
 use crate::api;
-use crate::config::{Config, Instance, Steering};
+use crate::config::{Config, Instance, MacMode, Steering};
 use crate::dataplane::Dataplane;
+use crate::dataplane::events::ConflictTally;
 use crate::dataplane::tables::{first_backend, first_vip};
 use crate::error::RunError;
 use crate::health::board::Condition;
 use crate::health::supervisor::Boards;
 use crate::host::interface::Interface;
 use crate::inputs::request::Snapshot;
+use crate::outputs::announce::takeover::Takeovers;
 
 /// What does not change while the agent runs, or not by the election.
 #[derive(Debug)]
@@ -34,6 +36,10 @@ pub struct Facts<'f> {
     pub started: Instant,
     /// Whether the election thread has real-time priority.
     pub realtime: bool,
+    /// What became of the last claims.
+    pub takeovers: &'f Takeovers,
+    /// What other stations have claimed.
+    pub conflicts: &'f ConflictTally,
 }
 
 /// The whole status.
@@ -106,6 +112,24 @@ fn instance_status(
             Steering::L2 { .. } => "l2".to_owned(),
         },
         backends: backends(facts, number, instance)?,
+        mac: match instance.mac {
+            MacMode::Interface => "interface".to_owned(),
+            MacMode::Virtual => "virtual".to_owned(),
+        },
+        conflicts: facts.conflicts.of(number),
+        takeover: takeover(facts, number, instance),
+    })
+}
+
+fn takeover(facts: &Facts<'_>, number: usize, instance: &Instance) -> Option<api::TakeoverStatus> {
+    let takeover = facts.takeovers.last(instance.vrid)?;
+    let vips = first_vip(facts.config, number)..first_vip(facts.config, number + 1);
+    let arrivals = takeover.arrivals(&facts.dataplane.slots().seen, vips);
+    Some(api::TakeoverStatus {
+        first_packet_us: arrivals.first_packet.map(micros),
+        vips_in_use: takeover.in_use.len(),
+        reached: arrivals.reached,
+        announced_again: takeover.announced_again,
     })
 }
 

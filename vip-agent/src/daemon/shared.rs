@@ -1,7 +1,7 @@
 //! What the parts of the running daemon share.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use vip_proto::Instant;
 
@@ -9,10 +9,13 @@ use crate::api::Status;
 use crate::config::Config;
 use crate::control::view::{self, Facts};
 use crate::dataplane::Dataplane;
+use crate::dataplane::events::ConflictTally;
 use crate::error::RunError;
 use crate::health::supervisor::Boards;
 use crate::host::interface::Interface;
 use crate::inputs::request::{Requests, Snapshot};
+use crate::outputs::announce::Announcer;
+use crate::outputs::announce::takeover::Takeovers;
 
 /// The running daemon, as the control API and the notice handler see it.
 #[derive(Debug)]
@@ -29,6 +32,12 @@ pub struct Shared {
     pub started: Instant,
     /// Whether the election thread has real-time priority.
     pub realtime: bool,
+    /// The way to the announcer.
+    pub announcer: Announcer,
+    /// What became of the last claims.
+    pub takeovers: Arc<Takeovers>,
+    /// What other stations have claimed.
+    pub conflicts: Arc<ConflictTally>,
     changing: Mutex<Changing>,
 }
 
@@ -52,6 +61,9 @@ impl Shared {
             incarnation: parts.incarnation,
             started: parts.started,
             realtime: parts.realtime,
+            announcer: parts.announcer,
+            takeovers: parts.takeovers,
+            conflicts: parts.conflicts,
             changing: Mutex::new(changing),
         }
     }
@@ -79,6 +91,8 @@ impl Shared {
             incarnation: &self.incarnation,
             started: self.started,
             realtime: self.realtime,
+            takeovers: &self.takeovers,
+            conflicts: &self.conflicts,
         };
         view::status(&facts, snapshot)
     }
@@ -99,4 +113,10 @@ pub struct Parts {
     pub started: Instant,
     /// Whether the election thread has real-time priority.
     pub realtime: bool,
+    /// The way to the announcer.
+    pub announcer: Announcer,
+    /// What became of the last claims.
+    pub takeovers: Arc<Takeovers>,
+    /// What other stations have claimed.
+    pub conflicts: Arc<ConflictTally>,
 }

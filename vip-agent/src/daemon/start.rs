@@ -16,13 +16,14 @@ use super::{both, conflict_channel, earlier, local_vips, probed, provisioned_vip
 use crate::config::{Config, XdpMode};
 use crate::dataplane::Dataplane;
 use crate::dataplane::attach::Attachment;
-use crate::dataplane::events::{Conflict, EventReader};
+use crate::dataplane::events::{Conflict, ConflictTally, EventReader};
 use crate::driver::Notice;
 use crate::error::RunError;
 use crate::health::supervisor::Supervisor;
 use crate::host::addresses::{self, Watched};
 use crate::host::interface::{self, Interface};
 use crate::host::membership::{self, Memberships};
+use crate::host::nic_filter::NicFilters;
 use crate::host::provision;
 use crate::host::settings::Settings;
 use crate::inputs::adverts::AdvertSocket;
@@ -37,6 +38,7 @@ pub(super) struct Running {
     pub(super) supervisor: Supervisor,
     pub(super) addresses: AddressWatch,
     pub(super) settings: Settings,
+    pub(super) filters: NicFilters,
     pub(super) memberships: BTreeMap<String, Memberships>,
     /// Interfaces that are gone or could not be attached to, with what was said about it last.
     pub(super) waiting: BTreeMap<String, Option<String>>,
@@ -56,6 +58,8 @@ pub(super) struct Progress {
     /// Whether any of it is what an earlier agent left.
     adopted: bool,
     settings: Option<Settings>,
+    /// What was added to the filters of network cards.
+    filters: Option<NicFilters>,
     /// VIPs that may be on `lo`.
     provisioned: Vec<IpAddr>,
 }
@@ -74,6 +78,9 @@ impl Progress {
         let undone = take_away(handle, &self.provisioned, Some(dataplane), self.settings).await;
         if let Err(error) = undone {
             warn!(%error, "undoing what the start has changed");
+        }
+        if let Some(filters) = self.filters {
+            filters.restore(handle).await;
         }
     }
 }
@@ -128,6 +135,9 @@ pub(super) async fn start(
     dataplane.drop_stale_links(&interfaces.iter().collect::<Vec<_>>())?;
     // Looked at again: now the interfaces tell how the program is attached.
     let present = interface::list(handle).await?;
+    let filters = NicFilters::remembered(&config.node.runtime_dir);
+    let filters = progress.filters.insert(filters);
+    filters.apply(handle, &config, &present).await;
     if !local_vips(&config).is_empty() {
         warn_of_unguarded(&present, &interfaces);
     }
@@ -217,9 +227,10 @@ pub(super) struct Unfinished {
 impl Unfinished {
     /// The running agent.
     pub(super) fn with(self, progress: Progress) -> Running {
+        let runtime_dir = self.parts.config.node.runtime_dir.clone();
         let settings = progress
             .settings
-            .unwrap_or_else(|| Settings::apply(&self.parts.config.node.runtime_dir));
+            .unwrap_or_else(|| Settings::apply(&runtime_dir));
         let changing = Changing {
             dataplane: progress.dataplane,
             interfaces: self.interfaces,
@@ -233,6 +244,9 @@ impl Unfinished {
             supervisor: self.supervisor,
             addresses: self.addresses,
             settings,
+            filters: progress
+                .filters
+                .unwrap_or_else(|| NicFilters::remembered(&runtime_dir)),
             memberships: self.memberships,
             waiting: BTreeMap::new(),
             guard: Trouble::default(),
@@ -263,7 +277,9 @@ fn finish(
     let events = dataplane
         .take_events()
         .ok_or_else(|| RunError::dataplane("reading events")("the ring buffer is taken"))?;
-    let events = EventReader::start(dataplane.ebpf(), events, conflict_sender)?;
+    let tally = Arc::new(ConflictTally::new(config.instances.len()));
+    let ebpf = dataplane.ebpf();
+    let events = EventReader::start(ebpf, events, conflict_sender, Arc::clone(&tally))?;
     Ok(Unfinished {
         parts: Parts {
             boards: supervisor.boards().clone(),
@@ -272,6 +288,9 @@ fn finish(
             incarnation: elected.incarnation.to_string(),
             started: elected.started,
             realtime: elected.realtime,
+            announcer: elected.announcer,
+            takeovers: elected.takeovers,
+            conflicts: tally,
         },
         interfaces: by_name(ground.interfaces, ground.present),
         election: elected.election,

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 
 use aya::Ebpf;
@@ -15,13 +16,15 @@ use vip_common::abi::{ConflictKind, Event};
 
 use crate::error::RunError;
 
-/// Another station claimed a VIP while this node held a valid lease for it.
+/// Another station claimed a VIP, or the identifier of an instance, while this node was Active for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Conflict {
     /// How.
     pub kind: ConflictKind,
-    /// The VIP.
-    pub vip: IpAddr,
+    /// Number of the instance in the order of the configuration.
+    pub instance: usize,
+    /// The VIP; for [`ConflictKind::Vrrp`] the address of the other router.
+    pub address: IpAddr,
     /// The other station's MAC address.
     pub mac: [u8; 6],
     /// The interface it was seen on.
@@ -35,11 +38,38 @@ impl Conflict {
         let event: Event = bytemuck::try_pod_read_unaligned(record).ok()?;
         Some(Self {
             kind: ConflictKind::from_u32(event.kind)?,
-            vip: Ipv6Addr::from(event.address).to_canonical(),
+            instance: usize::try_from(event.instance).ok()?,
+            address: Ipv6Addr::from(event.address).to_canonical(),
             mac: event.mac,
             ifindex: event.ifindex,
             vlan: event.vlan,
         })
+    }
+}
+
+/// How many conflicts of each instance were read: also those that nobody took in time.
+#[derive(Debug)]
+pub struct ConflictTally(Box<[AtomicU64]>);
+
+impl ConflictTally {
+    /// None yet, of this many instances.
+    #[must_use]
+    pub fn new(instances: usize) -> Self {
+        Self((0..instances).map(|_| AtomicU64::new(0)).collect())
+    }
+
+    /// How many there were of this instance, by its number in the order of the configuration.
+    #[must_use]
+    pub fn of(&self, instance: usize) -> u64 {
+        self.0
+            .get(instance)
+            .map_or(0, |count| count.load(Ordering::Relaxed))
+    }
+
+    fn count(&self, instance: usize) {
+        if let Some(count) = self.0.get(instance) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -51,7 +81,7 @@ pub struct EventReader {
 }
 
 impl EventReader {
-    /// Starts reading. Conflicts that nobody takes in time are dropped: the data plane counts them.
+    /// Starts reading. Conflicts that nobody takes in time are counted and dropped.
     ///
     /// # Errors
     /// [`RunError::Io`].
@@ -59,6 +89,7 @@ impl EventReader {
         ebpf: &mut Ebpf,
         events: RingBuf<MapData>,
         conflicts: mpsc::Sender<Conflict>,
+        tally: Arc<ConflictTally>,
     ) -> Result<Self, RunError> {
         let what = "starting the reader of data-plane events";
         let logger = match EbpfLogger::init(ebpf) {
@@ -74,7 +105,7 @@ impl EventReader {
         let stopped = Arc::clone(&stop);
         let thread = thread::Builder::new()
             .name("vip-events".to_owned())
-            .spawn(move || read(events, logger, &conflicts, &stopped))
+            .spawn(move || read(events, logger, &conflicts, &tally, &stopped))
             .map_err(RunError::io(what))?;
         Ok(Self {
             stop,
@@ -103,6 +134,7 @@ fn read(
     mut events: RingBuf<MapData>,
     mut logger: Option<EbpfLogger<&'static dyn log::Log>>,
     conflicts: &mpsc::Sender<Conflict>,
+    tally: &ConflictTally,
     stop: &OwnedFd,
 ) {
     loop {
@@ -128,9 +160,11 @@ fn read(
             logger.flush();
         }
         while let Some(record) = events.next() {
-            if let Some(conflict) = Conflict::parse(&record)
-                && conflicts.try_send(conflict).is_err()
-            {
+            let Some(conflict) = Conflict::parse(&record) else {
+                continue;
+            };
+            tally.count(conflict.instance);
+            if conflicts.try_send(conflict).is_err() {
                 debug!("a conflict was not reported: too many at once");
             }
         }

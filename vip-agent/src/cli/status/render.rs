@@ -7,7 +7,7 @@ use std::time::Duration;
 use anstyle::{AnsiColor, Style};
 use comfy_table::{Cell, CellAlignment, Table, presets};
 
-use crate::api::{BackendStatus, InstanceStatus, PeerStatus, Status, VipStatus};
+use crate::api::{BackendStatus, InstanceStatus, PeerStatus, Status, TakeoverStatus, VipStatus};
 use crate::config::duration::Human;
 
 /// Most VIPs listed one by one; of more than this, the first few.
@@ -78,7 +78,13 @@ fn instance_block(instance: &InstanceStatus, status: &Status) -> String {
         None => format!("{BAD}nobody known{BAD:#}"),
     };
     let mut facts = vec![
-        format!("vrid {} on {}", instance.vrid, instance.interface),
+        match instance.mac.as_str() {
+            "virtual" => format!(
+                "vrid {} on {} with a virtual MAC",
+                instance.vrid, instance.interface
+            ),
+            _ => format!("vrid {} on {}", instance.vrid, instance.interface),
+        },
         format!("priority {}", instance.priority),
         format!("epoch {}", instance.epoch),
         format!("Active: {active}"),
@@ -92,9 +98,34 @@ fn instance_block(instance: &InstanceStatus, status: &Status) -> String {
         facts.push(format!("{DOUBTFUL}held back by a switchover{DOUBTFUL:#}"));
     }
     text.push_str(&format!("  {}\n", facts.join(", ")));
+    if let Some(takeover) = &instance.takeover {
+        text.push_str(&format!("  {}\n", arrivals(takeover)));
+    }
+    if instance.conflicts > 0 {
+        text.push_str(&format!(
+            "  {BAD}claimed by other stations {} times: the log names them{BAD:#}\n",
+            grouped(instance.conflicts)
+        ));
+    }
     text.push_str(&vips(&instance.vips, &instance.steering));
     if !instance.backends.is_empty() {
         text.push_str(&backends(&instance.backends));
+    }
+    text
+}
+
+/// How the neighbours have followed the last claim.
+fn arrivals(takeover: &TakeoverStatus) -> String {
+    let first = takeover.first_packet_us.map_or_else(
+        || "no packet yet".to_owned(),
+        |first| format!("first packet after {}", Human(Duration::from_micros(first))),
+    );
+    let mut text = format!("last claim: {first}");
+    if takeover.vips_in_use > 0 {
+        text.push_str(&format!(
+            ", {} of {} VIPs in use reached",
+            takeover.reached, takeover.vips_in_use
+        ));
     }
     text
 }

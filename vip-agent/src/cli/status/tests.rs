@@ -6,7 +6,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use super::render::render;
 use super::*;
 use crate::api::{
-    BackendStatus, InstanceStatus, InterfaceStatus, PeerInstance, PeerStatus, VipStatus,
+    BackendStatus, InstanceStatus, InterfaceStatus, PeerInstance, PeerStatus, TakeoverStatus,
+    VipStatus,
 };
 
 fn ip(text: &str) -> IpAddr {
@@ -37,6 +38,9 @@ fn instance() -> InstanceStatus {
         vips: vec![vip("10.0.0.100", 1_234_567), vip("fd00::100", 0)],
         steering: "local".into(),
         backends: Vec::new(),
+        mac: "interface".into(),
+        conflicts: 0,
+        takeover: None,
     }
 }
 
@@ -90,6 +94,35 @@ fn status() -> Status {
 
 fn plain(status: &Status) -> String {
     anstream::adapter::strip_str(&render(status)).to_string()
+}
+
+#[test]
+fn what_followed_a_claim() {
+    let mut status = status();
+    let web = &mut status.instances[0];
+    web.mac = "virtual".into();
+    web.conflicts = 1234;
+    web.takeover = Some(TakeoverStatus {
+        first_packet_us: Some(412),
+        vips_in_use: 3,
+        reached: 2,
+        announced_again: 1,
+    });
+    let text = plain(&status);
+    for line in [
+        "  vrid 51 on eth0 with a virtual MAC, priority 100",
+        "  last claim: first packet after 412us, 2 of 3 VIPs in use reached\n",
+        "  claimed by other stations 1\u{202f}234 times: the log names them\n",
+    ] {
+        assert!(text.contains(line), "{line:?} in:\n{text}");
+    }
+    status.instances[0].takeover = Some(TakeoverStatus {
+        first_packet_us: None,
+        vips_in_use: 0,
+        reached: 0,
+        announced_again: 0,
+    });
+    assert!(plain(&status).contains("  last claim: no packet yet\n"));
 }
 
 #[test]
