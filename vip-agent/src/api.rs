@@ -196,3 +196,40 @@ pub struct ErrorReply {
     /// What was wrong and what to do.
     pub error: String,
 }
+
+/// What the flight recorder holds: the answer to `GET /v1/why`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Recording {
+    /// Name of the node.
+    pub node: String,
+    /// The configured instances.
+    pub instances: Vec<InstanceName>,
+    /// The records, the oldest first.
+    pub records: Vec<Record>,
+}
+
+/// What an instance is called.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct InstanceName {
+    /// Its name.
+    pub name: String,
+    /// Its identifier.
+    pub vrid: u8,
+}
+
+/// One record, in the numbers of the table in `vip-agent/src/flight/record.rs`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Record {
+    /// Its number, from 1, without gaps over all starts of the agent.
+    pub number: u64,
+    /// When it happened, on `CLOCK_MONOTONIC` in nanoseconds.
+    pub at_ns: u64,
+    /// What happened.
+    pub kind: u32,
+    /// Identifier of the instance; 0: it concerns the node.
+    pub vrid: u32,
+    /// The peer concerned, IPv4 in mapped form; `::`: none.
+    pub peer: std::net::Ipv6Addr,
+    /// Details, by kind.
+    pub details: [u64; 3],
+}

@@ -5,6 +5,7 @@
 
 pub mod attach;
 pub mod events;
+pub mod flight;
 mod mapped;
 pub mod object;
 pub mod peers;
@@ -26,6 +27,7 @@ use tracing::{info, warn};
 use vip_common::abi::{self, Counter, MAPS, PROGRAM, Stats, globals};
 
 use self::attach::{Attached, Attachment};
+use self::flight::FlightRing;
 use self::pins::Pins;
 use self::seen::SeenTable;
 use self::sizes::Sizes;
@@ -47,6 +49,8 @@ pub struct Slots {
     pub backends: Arc<BackendSlots>,
     /// Who uses the VIPs.
     pub seen: Arc<SeenTable>,
+    /// The flight recorder's ring.
+    pub flight: Arc<FlightRing>,
 }
 
 /// A loaded data plane.

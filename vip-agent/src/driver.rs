@@ -21,6 +21,7 @@ use self::interfaces::Pending;
 use crate::clock;
 use crate::config::MacMode;
 use crate::dataplane::slots::InstanceSlots;
+use crate::flight::{Event, Recorder};
 use crate::host::interface::Interface;
 use crate::inputs::adverts::AdvertSocket;
 use crate::inputs::link::{LinkEvent, LinkWatch};
@@ -92,6 +93,7 @@ pub struct Driver {
     links: LinkWatch,
     requests: RequestQueue,
     announcer: Announcer,
+    flight: Recorder,
     notices: mpsc::Sender<Notice>,
     program: u32,
     pending: Pending,
@@ -122,6 +124,8 @@ pub struct Parts {
     pub announcer: Announcer,
     /// Where reports go.
     pub notices: mpsc::Sender<Notice>,
+    /// Remembers what happened.
+    pub flight: Recorder,
 }
 
 impl Driver {
@@ -136,6 +140,7 @@ impl Driver {
             links: parts.links,
             requests: parts.requests,
             announcer: parts.announcer,
+            flight: parts.flight,
             notices: parts.notices,
             program: parts.program,
             pending: Pending::default(),
@@ -169,6 +174,7 @@ impl Driver {
             self.feed_requests()?;
             self.feed_timeout();
             self.look_after_interfaces();
+            self.flight.transmit_failing(self.transmit_failing);
         }
         Ok(())
     }
@@ -267,11 +273,17 @@ impl Driver {
                 reply,
             } => {
                 let result = self.node.handle_command(vrid, command, now).map(|()| now);
+                if result.is_ok() {
+                    self.flight.command(vrid, command);
+                }
                 answer(reply, result);
             }
             Request::Attached(interface) => self.interface_attached(&interface),
             Request::Guarded(interface) => self.interface_guarded(&interface),
+            Request::Record(event) => self.flight.note(event),
             Request::Shutdown => {
+                let pid = std::process::id();
+                self.flight.note(Event::AgentStopping { pid });
                 self.node.handle_shutdown(now);
                 self.stopping = true;
             }
@@ -280,6 +292,8 @@ impl Driver {
 
     fn drain(&mut self) {
         while let Some(action) = self.node.poll_action() {
+            // Before it is done: what fails then is recorded after it.
+            self.flight.action(&action);
             self.apply(action);
         }
     }
@@ -316,6 +330,7 @@ impl Driver {
         };
         if let Err(error) = write(&self.instances, placement.slot) {
             self.counters.dataplane_failures += 1;
+            self.flight.note(Event::DataplaneFailed { vrid });
             self.notify(Notice::DataplaneFailed {
                 vrid,
                 error: error.to_string(),

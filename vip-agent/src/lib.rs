@@ -23,6 +23,7 @@ pub mod dataplane;
 pub mod driver;
 pub mod error;
 pub mod exit;
+pub mod flight;
 pub mod health;
 pub mod host;
 pub mod inputs;

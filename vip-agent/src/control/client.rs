@@ -92,6 +92,15 @@ impl Client {
             .await
     }
 
+    /// What its flight recorder holds.
+    ///
+    /// # Errors
+    /// If the daemon cannot be reached or does not answer.
+    pub async fn recording(&self) -> Result<crate::api::Recording, ClientError> {
+        self.request(Method::GET, "/v1/why", None::<&()>, self.status_timeout)
+            .await
+    }
+
     /// Hands an instance over to another node, and waits until that node is Active.
     ///
     /// # Errors

@@ -75,6 +75,7 @@ fn connection_lifetime(advert_interval: Duration) -> Duration {
 fn router() -> Router<Arc<Shared>> {
     Router::new()
         .route("/v1/status", get(status))
+        .route("/v1/why", get(why))
         .route("/v1/instances/{name}/switchover", post(switchover))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
@@ -121,6 +122,11 @@ impl IntoResponse for Failure {
 
 fn unavailable(error: impl ToString) -> Failure {
     Failure(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+}
+
+/// Does not ask the election: what it has recorded is shared memory.
+async fn why(State(shared): State<Arc<Shared>>) -> Result<Json<crate::api::Recording>, Failure> {
+    shared.recording().map(Json).map_err(unavailable)
 }
 
 async fn status(State(shared): State<Arc<Shared>>) -> Result<Json<Status>, Failure> {

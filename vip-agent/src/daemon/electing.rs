@@ -20,6 +20,7 @@ use crate::dataplane::Slots;
 use crate::dataplane::slots::Macs;
 use crate::driver::{self, Driver, Notice, Placement};
 use crate::error::RunError;
+use crate::flight::Recorder;
 use crate::host::interface::{self, Interface};
 use crate::inputs::adverts::AdvertSocket;
 use crate::inputs::link::LinkWatch;
@@ -73,7 +74,12 @@ pub(super) fn start(
     if let Err(error) = realtime::lock_memory() {
         warn!(%error, "memory is not locked: the election may be delayed by page faults");
     }
+    let mut flight = Recorder::new(slots.flight);
+    let names = config.instances.iter();
+    let names = names.map(|instance| (instance.vrid, instance.name.as_str()));
+    flight.begin(incarnation, false, names);
     let parts = driver::Parts {
+        flight,
         node,
         placements,
         program: ground.program,

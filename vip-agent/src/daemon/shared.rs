@@ -96,6 +96,21 @@ impl Shared {
         };
         view::status(&facts, snapshot)
     }
+
+    /// What the flight recorder holds.
+    ///
+    /// # Errors
+    /// [`RunError::Dataplane`] if the agent is stopping.
+    pub fn recording(&self) -> Result<crate::api::Recording, RunError> {
+        let what = "reading the flight recorder";
+        let changing = self.changing();
+        let dataplane = changing
+            .dataplane
+            .as_ref()
+            .ok_or_else(|| RunError::dataplane(what)("the agent is stopping"))?;
+        let ring = dataplane.slots().flight;
+        Ok(crate::api::Recording::of(&self.config, &ring))
+    }
 }
 
 /// What [`Shared::new`] is made of; see the fields of [`Shared`].

@@ -9,6 +9,7 @@ use aya::maps::{HashMap, Map, MapData};
 use vip_common::abi;
 
 use super::Slots;
+use super::flight::FlightRing;
 use super::peers::PeerLinks;
 use super::pins::Pins;
 use super::seen::SeenTable;
@@ -36,6 +37,9 @@ pub fn slots(pins: &Pins) -> Result<Slots, RunError> {
         })?),
         seen: Arc::new(array(pins, abi::VIP_SEEN, |map, entries| {
             SeenTable::open(map, entries)
+        })?),
+        flight: Arc::new(array(pins, abi::FLIGHT, |map, entries| {
+            FlightRing::open(map, entries)
         })?),
     })
 }

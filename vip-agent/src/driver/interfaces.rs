@@ -10,6 +10,7 @@ use vip_proto::{Instant, Vrid};
 use super::{Driver, Notice};
 use crate::clock;
 use crate::dataplane::slots::Macs;
+use crate::flight::Event;
 use crate::host::interface::Interface;
 
 /// Time until the rest of the agent is told again what it must not miss.
@@ -87,6 +88,7 @@ impl Driver {
             } else {
                 LinkState::Down
             };
+            self.flight.link(vrid, state);
             self.node.handle_link(vrid, state, clock::now());
             self.drain();
         }
@@ -107,6 +109,8 @@ impl Driver {
             xdp: attached.xdp,
             ..entry.remove().interface
         };
+        let ifindex = interface.index;
+        self.flight.note(Event::Attached { ifindex });
         for placement in self.placements.values_mut() {
             if placement.interface == interface.name {
                 placement.ifindex = Some(interface.index);
@@ -168,6 +172,8 @@ impl Driver {
     /// The interface is not guarded by the data plane any more: nothing answers for the VIPs, and
     /// without its filter the kernel may.
     fn detached(&mut self, interface: &Interface) {
+        let ifindex = interface.index;
+        self.flight.note(Event::Detached { ifindex });
         for vrid in self.placed_on(interface.index) {
             self.counters.dataplane_failures += 1;
             self.node.handle_dataplane_failure(vrid, clock::now());
@@ -187,6 +193,7 @@ impl Driver {
                 placement.ifindex = None;
                 name = Some(placement.interface.clone());
             }
+            self.flight.link(vrid, LinkState::Gone);
             self.node.handle_link(vrid, LinkState::Gone, clock::now());
             self.drain();
         }

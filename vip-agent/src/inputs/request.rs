@@ -11,6 +11,7 @@ use vip_proto::election::{Command, Refusal};
 use vip_proto::node::NodeStatus;
 use vip_proto::{Instant, NodeAddress, Vrid};
 
+use crate::flight::Event;
 use crate::host::interface::Interface;
 
 /// A request to the election thread.
@@ -27,6 +28,8 @@ pub enum Request {
         /// Whether it was accepted, and when.
         reply: oneshot::Sender<Result<Instant, Refusal>>,
     },
+    /// Remember something that happened elsewhere in the agent.
+    Record(Event),
     /// An interface that was gone, or had lost the data plane, is there with the data plane attached.
     Attached(Interface),
     /// What an interface has in its XDP slot; nothing else in it counts.
