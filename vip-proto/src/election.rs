@@ -2,7 +2,10 @@
 
 use crate::{Epoch, Instant, NodeAddress, Priority, Vrid};
 
+mod handover;
 pub(crate) mod input;
+mod leaving;
+mod liveness;
 mod state;
 pub mod timing;
 mod transition;
@@ -67,6 +70,14 @@ pub enum TransitionReason {
     DataplaneFailed,
     /// The agent stops.
     Shutdown,
+    /// The data plane of the Active node answers no probes.
+    NodeDead,
+    /// The data plane of the Active node answers that its agent's lease is over.
+    AgentDead,
+    /// This agent goes on where a former one stopped.
+    Resumed,
+    /// Somebody outside the cluster claims the instance, and the policy is to yield.
+    Conflict,
 }
 
 /// What an operator can ask of an instance.
@@ -97,6 +108,12 @@ pub enum Refusal {
     /// The peer named is not heard, or not ready to take over.
     #[error("the peer is not alive or does not take part in the instance")]
     PeerNotReady,
+    /// It is being handed over to another peer already.
+    #[error("the instance is being handed over to {to} already")]
+    HandingOver {
+        /// Who is to take over.
+        to: NodeAddress,
+    },
 }
 
 /// An instance, for `status`.
@@ -122,4 +139,8 @@ pub struct InstanceStatus {
     pub held: bool,
     /// Whether the instance's interface lets it be Active.
     pub eligible: bool,
+    /// Whether this node is Active and waits for a successor to claim.
+    pub handing_over: bool,
+    /// Whether this node has claimed, and leaves answering to the node that hands over.
+    pub accepting: bool,
 }

@@ -26,9 +26,9 @@ pub use view::AdvertView;
 /// Largest datagram, in bytes: fits an Ethernet MTU of 1500 with IPv6 and UDP headers.
 pub const MAX_DATAGRAM: usize = 1408;
 /// Most instances one node can have.
-pub const MAX_INSTANCES: usize = 48;
+pub const MAX_INSTANCES: usize = 40;
 /// Most peers' adverts one advert echoes.
-pub const MAX_ECHOES: usize = 16;
+pub const MAX_ECHOES: usize = 12;
 /// Default UDP port of adverts.
 pub const DEFAULT_PORT: u16 = 8112;
 /// What an advert interval can be: 1 ms to what VRRPv3 can say (RFC 9568 §5.2.7).
@@ -40,7 +40,7 @@ pub const DOWN_FACTOR_RANGE: RangeInclusive<u8> = 2..=10;
 /// Length of the fixed part, in bytes.
 pub const HEADER_LEN: usize = 48;
 /// Length of one instance record, in bytes.
-pub const RECORD_LEN: usize = 20;
+pub const RECORD_LEN: usize = 28;
 /// Length of one echo, in bytes.
 pub const ECHO_LEN: usize = 16;
 

@@ -5,132 +5,38 @@ use core::time::Duration;
 
 use crate::election::input::{Context, Input};
 use crate::election::timing::Pace;
-use crate::election::{Command, Election, InstanceStatus, Refusal, State};
-use crate::native::{
-    self, DOWN_FACTOR_RANGE, Echo, Header, INTERVAL_RANGE, Keyring, MAX_DATAGRAM, MAX_ECHOES,
-    MAX_INSTANCES,
-};
-use crate::{Epoch, Incarnation, Instant, NodeAddress, Priority, Vrid};
+use crate::election::{Command, Election, Refusal};
+use crate::native::{Keyring, MAX_INSTANCES};
+use crate::{Incarnation, Instant, NodeAddress, Vrid};
 
 mod action;
+mod config;
+mod encode;
+mod lease;
 pub(crate) mod outbox;
 mod peers;
 mod receive;
 mod rejections;
+mod restart;
 mod session;
 mod status;
+mod watch;
 
 #[cfg(test)]
 mod tests;
 
 pub use action::{Action, Drain, PROBED_INSTANCES, Report};
+pub use config::{
+    InstanceConfig, LinkState, Liveness, NodeConfig, PROBE_INTERVAL_RANGE, PROBE_MISSES_RANGE,
+    Resumed,
+};
+use lease::Lease;
 use outbox::Outbox;
 use peers::PeerTable;
 use rejections::Rejections;
-
-/// What a node knows of itself; see `docs/election.md`.
-#[derive(Debug, Clone)]
-pub struct NodeConfig {
-    /// The address the node's adverts come from.
-    pub address: NodeAddress,
-    /// Random number of this start of the agent.
-    pub incarnation: Incarnation,
-    /// Time between adverts: 1 ms – 40.95 s.
-    pub advert_interval: Duration,
-    /// How many intervals may pass without an advert before the Active node is taken to be dead
-    /// (RFC 9568: 3): 2–10.
-    pub down_factor: u8,
-    /// How long the node only listens after its start.
-    pub startup_delay: Duration,
-    /// How long a node that hears no peer waits, after its start or its interface's coming up, before
-    /// it believes to be alone: a network may need a while until it forwards. Ends when a peer is
-    /// heard.
-    pub alone_delay: Duration,
-    /// The only addresses adverts are accepted from; empty: any authenticated sender (multicast).
-    pub peers: Vec<NodeAddress>,
-    /// Keys of the cluster.
-    pub keys: Keyring,
-}
-
-/// One instance as the election sees it.
-#[derive(Debug, Clone, Copy)]
-pub struct InstanceConfig {
-    /// Identifier of the instance.
-    pub vrid: Vrid,
-    /// This node's priority for it.
-    pub priority: Priority,
-    /// Whether this node takes the instance from an Active node of lower priority (RFC 9568 §6.1).
-    pub preempt: bool,
-    /// How long an Active node of lower priority must have been seen before it is preempted.
-    pub preempt_delay: Duration,
-    /// Digest of the instance's VIPs; nodes report when theirs differ.
-    pub vips_digest: u32,
-}
-
-/// Why an instance cannot be Active on this node although its agent runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LinkState {
-    /// The interface is there and has carrier.
-    Up,
-    /// The interface is down or has no carrier: Backup, not eligible.
-    Down,
-    /// The interface does not exist: Initialize.
-    Gone,
-}
-
-/// A peer, for `status`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PeerStatus {
-    /// Address of the peer.
-    pub address: NodeAddress,
-    /// When it was last heard; `None`: never.
-    pub last_heard: Option<Instant>,
-    /// Whether it is within its down interval.
-    pub alive: bool,
-    /// Its advert interval, if heard.
-    pub advert_interval: Option<Duration>,
-    /// Accepted adverts.
-    pub adverts: u64,
-    /// Per instance: priority, whether it says it is Active, epoch.
-    pub instances: Vec<PeerInstance>,
-}
-
-/// What a peer says of one instance, for `status`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PeerInstance {
-    /// Which instance.
-    pub vrid: Vrid,
-    /// The peer's priority; 0: it is leaving.
-    pub priority: u8,
-    /// The peer's state.
-    pub state: State,
-    /// The epoch it knows.
-    pub epoch: Epoch,
-}
-
-/// Counts of one node's protocol engine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct NodeCounters {
-    /// Adverts encoded for sending.
-    pub adverts_sent: u64,
-    /// Adverts accepted.
-    pub adverts_received: u64,
-    /// Datagrams rejected, for any reason.
-    pub rejected: u64,
-    /// Adverts that could not be sent.
-    pub transmit_failed: u64,
-}
-
-/// Everything `status` shows, as of one moment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NodeStatus {
-    /// Each instance.
-    pub instances: Vec<InstanceStatus>,
-    /// Each peer, in the order of its address.
-    pub peers: Vec<PeerStatus>,
-    /// Counts.
-    pub counters: NodeCounters,
-}
+pub use status::{LastEcho, NodeCounters, NodeStatus, PeerInstance, PeerStatus};
+use watch::Probes;
+pub use watch::{EchoInstance, EchoSeen};
 
 /// The machine. See the [crate] for how to drive it.
 #[derive(Debug, Clone)]
@@ -139,8 +45,10 @@ pub struct Node {
     incarnation: Incarnation,
     startup_delay: Duration,
     alone_delay: Duration,
+    drain: Duration,
     keys: Keyring,
     pace: Pace,
+    liveness: Option<Liveness>,
     elections: Vec<Election>,
     peers: PeerTable,
     out: Outbox,
@@ -148,9 +56,11 @@ pub struct Node {
     /// While this lasts, what is read may have waited in a queue for long.
     stalled_until: Instant,
     last_tick: Instant,
-    /// End of the agent's lease; `None`: it is over.
-    lease: Option<Instant>,
+    lease: Lease,
+    probes: Probes,
     sequence: u64,
+    /// What adverts ask the peers to wait longer for this node.
+    grace: Duration,
     counters: NodeCounters,
     rejections: Rejections,
 }
@@ -164,6 +74,8 @@ enum Phase {
     Running {
         start: Option<Instant>,
         next_tick: Instant,
+        /// It ends when it has handed over.
+        leaving: bool,
     },
     /// Shut down: nothing happens any more.
     Stopped,
@@ -175,14 +87,7 @@ impl Node {
     /// of 0 becomes 1 (the configuration's own checks refuse all this with a message).
     #[must_use]
     pub fn new(config: NodeConfig, instances: &[InstanceConfig]) -> Self {
-        let pace = Pace {
-            interval: config
-                .advert_interval
-                .clamp(*INTERVAL_RANGE.start(), *INTERVAL_RANGE.end()),
-            factor: config
-                .down_factor
-                .clamp(*DOWN_FACTOR_RANGE.start(), *DOWN_FACTOR_RANGE.end()),
-        };
+        let pace = config.pace();
         let mut elections: Vec<Election> = Vec::with_capacity(instances.len());
         for instance in instances.iter().take(MAX_INSTANCES) {
             if elections
@@ -199,16 +104,20 @@ impl Node {
             incarnation: Incarnation(config.incarnation.0.max(1)),
             startup_delay: config.startup_delay,
             alone_delay: config.alone_delay,
+            drain: config.drain,
             keys: config.keys,
             pace,
+            liveness: config.liveness.map(Liveness::clamped),
             peers: PeerTable::new(&peers, address, pace, elections.len()),
             out: Outbox::with_capacity(elections.len()),
             elections,
             phase: Phase::New,
             stalled_until: Instant::default(),
             last_tick: Instant::default(),
-            lease: None,
+            lease: Lease::new(config.lease, pace),
+            probes: Probes::default(),
             sequence: 0,
+            grace: Duration::ZERO,
             counters: NodeCounters::default(),
             rejections: Rejections::default(),
         }
@@ -219,16 +128,20 @@ impl Node {
         if self.phase != Phase::New {
             return;
         }
-        // The advert of the start counts as the tick before the first: a lease claimed at once is
-        // renewed from it.
+        self.run(now);
+        self.out.transmit();
+        self.finish(now);
+    }
+
+    /// The advert of the start counts as the tick before the first: a lease claimed at once is
+    /// renewed from it.
+    fn run(&mut self, now: Instant) {
         self.last_tick = now;
-        let next_tick = now + self.pace.interval;
         self.phase = Phase::Running {
             start: Some(now + self.startup_delay),
-            next_tick,
+            next_tick: now + self.pace.interval,
+            leaving: false,
         };
-        self.out.transmit();
-        self.out.flush();
     }
 
     /// A datagram arrived on the advert port from this source address.
@@ -244,7 +157,7 @@ impl Node {
                 self.out.report(Report::Rejected { from, reason });
             }
         }
-        self.out.flush();
+        self.finish(now);
     }
 
     /// The time [`Self::poll_timeout`] named has come (harmless if it has not).
@@ -253,7 +166,12 @@ impl Node {
             return;
         }
         self.expire_peers(now);
-        if let Phase::Running { start, next_tick } = &mut self.phase {
+        self.probe(now);
+        self.renew_short_lease(now);
+        if let Phase::Running {
+            start, next_tick, ..
+        } = &mut self.phase
+        {
             let starts = start.take_if(|start| now >= *start).is_some();
             let ticks = now >= *next_tick;
             if ticks {
@@ -264,11 +182,12 @@ impl Node {
             }
             self.feed_all(Input::Timeout, now);
             if ticks {
+                self.tell_missed(now);
                 self.out.transmit();
-                self.renew_lease(now);
+                self.advance_lease(now);
             }
         }
-        self.out.flush();
+        self.finish(now);
     }
 
     /// The instance's interface changed.
@@ -276,12 +195,24 @@ impl Node {
         if self.phase == Phase::New {
             // Known before the start, it is taken into account at the start.
             self.feed(self.position(vrid), Input::Link(link), now);
-            self.out.flush();
+            self.finish(now);
         }
-        if self.wake(now) {
-            self.feed(self.position(vrid), Input::Link(link), now);
-            self.out.flush();
+        self.handle(vrid, Input::Link(link), now);
+    }
+
+    /// The MAC address of this node's interface that the instance is on: told to the peers, which
+    /// send on to it what still comes to them after a hand-over.
+    pub fn handle_station(&mut self, vrid: Vrid, mac: [u8; 6]) {
+        let index = self.position(vrid);
+        if let Some(election) = index.and_then(|index| self.elections.get_mut(index)) {
+            election.set_mac(mac);
         }
+    }
+
+    /// Somebody outside the cluster claims the instance, and the policy is to yield: the node gives
+    /// it up, if it is Active for it, and stays out for a minute.
+    pub fn handle_foreign_claim(&mut self, vrid: Vrid, now: Instant) {
+        self.handle(vrid, Input::ForeignClaim, now);
     }
 
     /// The operator asks for something.
@@ -306,23 +237,20 @@ impl Node {
                 election.switchover(to, ctx, out)
             })
             .unwrap_or(Err(Refusal::NoSuchInstance));
-        self.out.flush();
+        self.finish(now);
         answer
     }
 
     /// A claim or renewal could not be written to the data plane: the instance steps down.
     pub fn handle_dataplane_failure(&mut self, vrid: Vrid, now: Instant) {
-        if self.wake(now) {
-            self.feed(self.position(vrid), Input::DataplaneFailed, now);
-            self.out.flush();
-        }
+        self.handle(vrid, Input::DataplaneFailed, now);
     }
 
     /// The data plane has told a peer that the lease is over: it is, whatever this node's clock says.
     pub fn handle_lease_ended(&mut self, now: Instant) {
         if self.wake(now) {
-            self.end_lease(now);
-            self.out.flush();
+            self.end_lease(true, now);
+            self.finish(now);
         }
     }
 
@@ -331,19 +259,6 @@ impl Node {
     pub fn handle_transmit_failure(&mut self, now: Instant) {
         self.counters.transmit_failed += 1;
         self.wake(now);
-    }
-
-    /// The agent stops: releases everything and says so to the peers. After the actions of this
-    /// handler there are no others, and no timeouts.
-    pub fn handle_shutdown(&mut self, now: Instant) {
-        if self.phase == Phase::Stopped {
-            return;
-        }
-        self.wake(now);
-        self.feed_all(Input::Shutdown, now);
-        self.out.transmit();
-        self.out.flush();
-        self.phase = Phase::Stopped;
     }
 
     /// The next thing to do; drain until `None` after every `handle_*`.
@@ -356,37 +271,20 @@ impl Node {
     /// after the shutdown.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let Phase::Running { start, next_tick } = self.phase else {
+        let Phase::Running {
+            start, next_tick, ..
+        } = self.phase
+        else {
             return None;
         };
         let elections = self.elections.iter().filter_map(Election::timeout);
         let peers = self.peers.iter().filter_map(peers::Peer::timeout);
-        elections.chain(peers).chain(start).chain([next_tick]).min()
-    }
-
-    /// Writes the current advert (authenticated, with the next sequence number) into `buffer`.
-    /// Does not allocate.
-    #[expect(
-        clippy::expect_used,
-        reason = "the largest advert fits: asserted beside MAX_DATAGRAM"
-    )]
-    pub fn encode_advert<'b>(&mut self, buffer: &'b mut [u8; MAX_DATAGRAM]) -> &'b [u8] {
-        self.sequence += 1;
-        self.counters.adverts_sent += 1;
-        let header = Header {
-            key_id: self.keys.signing_id(),
-            sender: self.address,
-            incarnation: self.incarnation,
-            sequence: self.sequence,
-            advert_interval: self.pace.interval,
-            down_factor: self.pace.factor,
-            reserved: 0,
-        };
-        let (echoes, count) = self.echoes();
-        let echoes = echoes.into_iter().take(count).map(|(_, echo)| echo);
-        let records = self.elections.iter().map(Election::record);
-        native::emit(&header, records, echoes, &self.keys, buffer)
-            .expect("at most MAX_INSTANCES records and MAX_ECHOES echoes")
+        let watches = [start, self.lease.timeout(), self.probe_timeout()];
+        elections
+            .chain(peers)
+            .chain(watches.into_iter().flatten())
+            .chain([next_tick])
+            .min()
     }
 
     /// Takes note of the time before anything is decided at it; whether the node is running.
@@ -397,45 +295,32 @@ impl Node {
         if now > next_tick + self.pace.interval / 2 {
             self.stalled_until = now + self.pace.interval / 2;
         }
-        if self.lease.is_some_and(|until| now >= until) {
-            self.end_lease(now);
-        }
+        self.check_lease(now);
         self.feed_all(Input::Woken, now);
         // The lease comes first, also in the queue: whatever follows is decided without it.
         self.out.flush();
         true
     }
 
-    /// The advert of a tick goes out with this drain: the lease it warrants.
-    fn renew_lease(&mut self, now: Instant) {
-        let previous = core::mem::replace(&mut self.last_tick, now);
-        let until = self.pace.renewed(previous, now);
-        match self.lease {
-            Some(lease) if until > lease => {
-                self.lease = Some(until);
-                self.out.renew_lease(until);
-            }
-            Some(_) => {}
-            None => self.begin_lease(now),
+    /// One input of one instance.
+    fn handle(&mut self, vrid: Vrid, input: Input, now: Instant) {
+        if self.wake(now) {
+            self.feed(self.position(vrid), input, now);
+            self.finish(now);
         }
     }
 
-    /// A lease that depends on nothing before: nothing is claimed.
-    fn begin_lease(&mut self, now: Instant) {
-        let until = now + self.pace.lease();
-        self.lease = Some(until);
-        self.out.begin_lease(until);
-    }
-
-    fn end_lease(&mut self, now: Instant) {
-        self.lease = None;
-        self.feed_all(Input::LeaseEnded, now);
+    /// Ends a handler.
+    fn finish(&mut self, now: Instant) {
+        self.leave_if_done();
+        self.update_watches(now);
+        self.out.flush();
     }
 
     fn expire_peers(&mut self, now: Instant) {
         let mut changed = false;
         for peer in self.peers.iter_mut() {
-            let silence = peer.pace.silence();
+            let silence = peer.silence();
             let recent = |at: Option<Instant>| at.is_some_and(|at| now < at + silence);
             if peer.present && !recent(peer.heard) {
                 peer.present = false;
@@ -480,45 +365,17 @@ impl Node {
             pace: self.pace,
             stalled_until: self.stalled_until,
             alone_delay: self.alone_delay,
+            drain: self.drain,
             peers: &peers,
         };
         let decided = self
             .elections
             .get_mut(index)
             .map(|election| decide(election, &ctx, &mut self.out));
-        if self.lease.is_none() && self.out.claims() {
+        if self.lease.until().is_none() && self.out.claims() {
             self.begin_lease(now);
         }
         decided
-    }
-
-    /// What was heard of whom, those heard last first, and how many there are.
-    fn echoes(&self) -> ([(Instant, Echo); MAX_ECHOES], usize) {
-        let none = Echo {
-            incarnation: Incarnation(0),
-            sequence: 0,
-        };
-        let mut latest = [(Instant::default(), none); MAX_ECHOES];
-        let mut count = 0;
-        for peer in self.peers.iter() {
-            let Some(heard) = peer.heard else { continue };
-            for echo in peer.sessions.echoes() {
-                // Insertion into a short sorted list: whatever falls off its end was heard earlier.
-                let place = latest
-                    .iter()
-                    .take(count)
-                    .position(|(at, _)| *at < heard)
-                    .unwrap_or(count);
-                if let Some(tail) = latest.get_mut(place..).filter(|tail| !tail.is_empty()) {
-                    tail.rotate_right(1);
-                    count = (count + 1).min(MAX_ECHOES);
-                }
-                if let Some(slot) = latest.get_mut(place) {
-                    *slot = (heard, echo);
-                }
-            }
-        }
-        (latest, count)
     }
 
     fn position(&self, vrid: Vrid) -> Option<usize> {

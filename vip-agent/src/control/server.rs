@@ -15,12 +15,16 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use tokio::net::UnixListener;
+use tokio::sync::oneshot;
 use tokio::time::{Instant as TokioInstant, sleep};
 use vip_proto::election::{Command, Refusal, State as ElectionState};
 use vip_proto::{Instant, NodeAddress, Vrid};
 
 use super::listener::Bounded;
-use crate::api::{ErrorReply, Status, SwitchoverReply, SwitchoverRequest};
+use crate::api::{
+    ErrorReply, ReloadReply, ReloadRequest, Status, SwitchoverReply, SwitchoverRequest,
+};
+use crate::daemon::reload::Order;
 use crate::daemon::shared::Shared;
 use crate::inputs::request::{Request, Snapshot};
 
@@ -77,6 +81,7 @@ fn router() -> Router<Arc<Shared>> {
         .route("/v1/status", get(status))
         .route("/v1/why", get(why))
         .route("/v1/instances/{name}/switchover", post(switchover))
+        .route("/v1/reload", post(reload))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(DefaultBodyLimit::max(MAX_BODY))
@@ -84,7 +89,8 @@ fn router() -> Router<Arc<Shared>> {
 
 async fn no_such_path(uri: Uri) -> Failure {
     let error = format!(
-        "there is no {}; there are GET /v1/status and POST /v1/instances/{{name}}/switchover",
+        "there is no {}; there are GET /v1/status, POST /v1/instances/{{name}}/switchover and POST \
+         /v1/reload",
         uri.path()
     );
     Failure(StatusCode::NOT_FOUND, error)
@@ -92,8 +98,8 @@ async fn no_such_path(uri: Uri) -> Failure {
 
 async fn no_such_method(method: Method, uri: Uri) -> Failure {
     let error = format!(
-        "{method} is not what {} takes; there are GET /v1/status and POST \
-         /v1/instances/{{name}}/switchover",
+        "{method} is not what {} takes; there are GET /v1/status, POST \
+         /v1/instances/{{name}}/switchover and POST /v1/reload",
         uri.path()
     );
     Failure(StatusCode::METHOD_NOT_ALLOWED, error)
@@ -132,6 +138,27 @@ async fn why(State(shared): State<Arc<Shared>>) -> Result<Json<crate::api::Recor
 async fn status(State(shared): State<Arc<Shared>>) -> Result<Json<Status>, Failure> {
     let snapshot = shared.requests.snapshot().await.map_err(unavailable)?;
     shared.status(&snapshot).map(Json).map_err(unavailable)
+}
+
+async fn reload(
+    State(shared): State<Arc<Shared>>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<ReloadReply>, Failure> {
+    let body = body.map_err(|rejection| Failure(rejection.status(), rejection.body_text()))?;
+    let ReloadRequest { force } = serde_json::from_slice(&body).map_err(|error| {
+        let error = format!("the body is not understood: {error}; {{}} or {{\"force\": true}}");
+        Failure(StatusCode::BAD_REQUEST, error)
+    })?;
+    let (reply, answer) = oneshot::channel();
+    let order = Order {
+        force,
+        reply: Some(reply),
+    };
+    shared.reloads.send(order).await.map_err(unavailable)?;
+    match answer.await.map_err(unavailable)? {
+        Ok(reply) => Ok(Json(reply)),
+        Err(reason) => Err(Failure(StatusCode::CONFLICT, reason)),
+    }
 }
 
 async fn switchover(
@@ -180,7 +207,7 @@ async fn switchover(
 
 /// Gives the command to the election; answers when the instance was released.
 async fn command(shared: &Shared, vrid: Vrid, to: Option<IpAddr>) -> Result<Instant, Failure> {
-    let (reply, answer) = tokio::sync::oneshot::channel();
+    let (reply, answer) = oneshot::channel();
     let command = Command::Switchover {
         to: to.map(NodeAddress),
     };
@@ -212,7 +239,9 @@ fn refused(refusal: Refusal, to: Option<IpAddr>) -> Failure {
             let to = to.map(|to| format!(" ({to})")).unwrap_or_default();
             format!("{refusal}{to}; see the peers in status")
         }
-        Refusal::NoPeer | Refusal::NoSuchInstance => refusal.to_string(),
+        Refusal::NoPeer | Refusal::NoSuchInstance | Refusal::HandingOver { .. } => {
+            refusal.to_string()
+        }
     };
     Failure(StatusCode::CONFLICT, text)
 }

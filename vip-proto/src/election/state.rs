@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use super::handover::{Accepting, Handover};
 use super::input::{Claim, Context, Heard};
 use super::timing::Pace;
 use super::{InstanceStatus, State, TransitionReason};
@@ -18,22 +19,37 @@ pub(crate) struct Election {
     pub(super) reason: TransitionReason,
     /// Highest epoch known.
     pub(super) epoch: Epoch,
+    /// Epoch of the claim, while Active.
+    pub(super) claimed: Epoch,
     /// Whether the startup delay is over.
     pub(super) started: bool,
+    /// Handing over is all that is left to do.
+    pub(super) stopping: bool,
     pub(super) stopped: bool,
     pub(super) link: LinkState,
-    /// When the data plane is tried again after a failure.
+    /// The MAC address of the instance's interface; zero: unknown.
+    pub(super) mac: [u8; 6],
+    /// When this node takes part again, after a failure of the data plane or a foreign claim.
     pub(super) retry_at: Option<Instant>,
     /// An operator has moved the instance away: no preemption until it comes back by itself.
     pub(super) held: bool,
     /// The Active node as far as known.
     pub(super) followed: Option<Followed>,
-    /// Active_Down_Timer; set exactly while Backup and eligible.
+    /// Active_Down_Timer; set exactly while Backup and eligible, or accepting.
     pub(super) wait: Option<Wait>,
+    /// From then on all know this node's place among the candidates, and it knows theirs: before,
+    /// what probes tell does not make it claim sooner.
+    pub(super) settled_at: Instant,
     /// Since when a lower-priority Active node has been followed.
     pub(super) outranks_since: Option<Instant>,
     /// Whether this node's adverts ask the Active node to hand over.
     pub(super) requesting: bool,
+    /// The successor that is to claim, while Active.
+    pub(super) handover: Option<Handover>,
+    /// Active, and the node handing over (the one followed) still answers.
+    pub(super) accepting: Option<Accepting>,
+    /// Until then nobody preempts this node: the last one that asked did not take over.
+    pub(super) unpreempted_until: Instant,
     /// The hand-over to be repeated in the next adverts.
     pub(super) departure: Option<Departure>,
     /// The last other Active node met, and when it last said so.
@@ -51,16 +67,25 @@ pub(super) struct Followed {
     pub(super) verified: bool,
     pub(super) epoch: Epoch,
     pub(super) pace: Pace,
+    /// Since when it is known under this epoch.
+    pub(super) since: Instant,
+    /// Whom it hands over to.
+    pub(super) heir: Option<Incarnation>,
 }
 
 impl Followed {
-    pub(super) const fn new(heard: &Heard) -> Self {
+    pub(super) fn new(heard: &Heard, now: Instant) -> Self {
         Self {
             peer: heard.peer,
             incarnation: heard.incarnation,
             verified: heard.verified,
             epoch: heard.record.epoch,
             pace: heard.pace,
+            since: now,
+            heir: heard
+                .record
+                .successor
+                .filter(|_| heard.record.flags.contains(Flags::HANDOVER)),
         }
     }
 
@@ -129,6 +154,8 @@ impl Wait {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Departure {
     pub(super) successor: Option<Incarnation>,
+    /// The successor goes before others, but being named is no reason for it to claim.
+    pub(super) too_late: bool,
     pub(super) until: Instant,
 }
 
@@ -140,15 +167,22 @@ impl Election {
             since: Instant::from_nanos(0),
             reason: TransitionReason::Started,
             epoch: Epoch(0),
+            claimed: Epoch(0),
             started: false,
+            stopping: false,
             stopped: false,
             link: LinkState::Up,
+            mac: [0; 6],
             retry_at: None,
             held: false,
             followed: None,
             wait: None,
+            settled_at: Instant::from_nanos(0),
             outranks_since: None,
             requesting: false,
+            handover: None,
+            accepting: None,
+            unpreempted_until: Instant::from_nanos(0),
             departure: None,
             conflict: None,
             alone_until: None,
@@ -157,6 +191,14 @@ impl Election {
 
     pub(crate) const fn config(&self) -> &InstanceConfig {
         &self.config
+    }
+
+    pub(crate) const fn set_mac(&mut self, mac: [u8; 6]) {
+        self.mac = mac;
+    }
+
+    pub(crate) const fn has_stopped(&self) -> bool {
+        self.stopped
     }
 
     /// Whether nothing keeps this node from becoming Active.
@@ -179,15 +221,24 @@ impl Election {
             state: self.state,
             flags: self.flags(),
             epoch: self.epoch,
-            successor: self.departure.and_then(|departure| departure.successor),
+            successor: self.named(),
             vips_digest: self.config.vips_digest,
+            mac: self.mac,
+        }
+    }
+
+    fn named(&self) -> Option<Incarnation> {
+        match self.handover {
+            Some(handover) => Some(handover.to.incarnation),
+            None => self.departure?.successor,
         }
     }
 
     /// When to give it [`Input::Timeout`](super::input::Input::Timeout) next.
     pub(crate) fn timeout(&self) -> Option<Instant> {
         let wait = self.wait.map(|wait| wait.check_at);
-        [wait, self.retry_at, self.request_at()]
+        let handover = self.handover.map(|handover| handover.until);
+        [wait, self.retry_at, self.request_at(), handover]
             .into_iter()
             .flatten()
             .min()
@@ -216,7 +267,9 @@ impl Election {
 
     fn flags(&self) -> Flags {
         let wait = self.wait.as_ref();
+        let too_late = self.departure.is_some_and(|departure| departure.too_late);
         [
+            (self.handover.is_some() || too_late, Flags::HANDOVER),
             (self.requesting, Flags::REQUEST),
             (wait.is_some_and(|wait| wait.yields), Flags::YIELD),
             (wait.is_some_and(|wait| wait.intends), Flags::INTENT),
@@ -241,6 +294,8 @@ impl Election {
             },
             held: self.held,
             eligible: self.eligible(),
+            handing_over: self.handover.is_some(),
+            accepting: self.accepting.is_some(),
         }
     }
 }

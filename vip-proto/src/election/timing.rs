@@ -92,6 +92,12 @@ impl Pace {
         self.interval * 3
     }
 
+    /// How long a node that hands over waits for its successor to claim: a lost advert in each
+    /// direction included.
+    pub(crate) fn handover(self) -> Duration {
+        self.interval * 3
+    }
+
     /// How late a node may act on a down timer. One that was stopped for longer has lost its turn.
     pub(crate) const fn lateness(self) -> Duration {
         self.interval

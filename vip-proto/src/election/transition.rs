@@ -1,17 +1,16 @@
 //! What an election does with what it is told: all edges of the diagram in `docs/election.md`.
 
-use core::time::Duration;
-
-use super::input::{Context, Heard, Input};
-use super::state::{Departure, Election, Followed, Wait};
-use super::{Refusal, State, TransitionReason};
+use super::input::{Context, Heard, Input, Successor};
+use super::state::{Election, Followed, Wait};
+use super::{State, TransitionReason};
 use crate::native::Flags;
 use crate::node::outbox::Outbox;
 use crate::node::{LinkState, Report};
-use crate::{Incarnation, NodeAddress};
+use crate::{Epoch, Incarnation, NodeAddress};
 
-/// How long an instance stays out after its data plane failed.
-const DATAPLANE_RETRY: Duration = Duration::from_secs(1);
+/// What others must know of this node, and it of whom it follows, before a claim may come sooner than
+/// by the down timer.
+type Standing = (bool, Option<(NodeAddress, Incarnation, Epoch)>);
 
 impl Election {
     /// Takes one input. The only other way to change an election is [`Self::switchover`].
@@ -19,61 +18,46 @@ impl Election {
         if self.stopped {
             return;
         }
+        let before = self.standing();
+        self.take(input, ctx, out);
+        if self.standing() != before {
+            let pace = self.followed.map_or(ctx.pace, |active| active.pace);
+            self.settled_at = ctx.now + pace.slower(ctx.pace).silence();
+        }
+    }
+
+    fn take(&mut self, input: Input, ctx: &Context<'_>, out: &mut Outbox) {
         match input {
             Input::Woken => self.woken(ctx, out),
             Input::Started => self.start(ctx, out),
             Input::Heard(heard) => self.heard(&heard, ctx, out),
+            Input::Echo(answer) => self.answered(&answer, ctx, out),
+            Input::NodeDead(peer) => self.node_dead(peer, ctx, out),
             Input::Timeout => self.timed_out(ctx, out),
             Input::LeaseEnded => self.lease_ended(ctx, out),
             Input::CandidatesChanged => self.candidates_changed(ctx),
             Input::Link(link) => self.link_changed(link, ctx, out),
             Input::DataplaneFailed => self.dataplane_failed(ctx, out),
+            Input::ForeignClaim => self.foreign_claim(ctx, out),
+            Input::Resumed(epoch) => self.resume(epoch, ctx, out),
+            Input::Restart => self.restart(ctx, out),
             Input::Shutdown => self.shut_down(ctx, out),
         }
     }
 
-    /// Hands over because the operator says so.
-    pub(crate) fn switchover(
-        &mut self,
-        to: Option<NodeAddress>,
-        ctx: &Context<'_>,
-        out: &mut Outbox,
-    ) -> Result<(), Refusal> {
-        if self.state != State::Active {
-            let active = self.followed.map(|followed| followed.peer);
-            return Err(Refusal::NotActive { active });
-        }
-        let successor = match to {
-            Some(peer) => ctx.peers.ready(peer).ok_or(Refusal::PeerNotReady)?,
-            None => ctx.peers.successor().ok_or(Refusal::NoPeer)?,
-        };
-        self.held = true;
-        self.step_down(
-            State::Backup,
-            TransitionReason::Switchover,
-            Some(successor),
-            ctx,
-            out,
-        );
-        Ok(())
-    }
-
-    fn lease_ended(&mut self, ctx: &Context<'_>, out: &mut Outbox) {
-        if self.state == State::Active {
-            // Whoever follows this node has counted on for a while: no successor may be named now.
-            self.step_down(
-                State::Backup,
-                TransitionReason::LeaseExpired,
-                None,
-                ctx,
-                out,
-            );
-        }
+    fn standing(&self) -> Standing {
+        let insists = self.wait.is_some_and(|wait| !wait.yields);
+        let active = self.followed;
+        (
+            self.state == State::Backup && insists,
+            active.map(|active| (active.peer, active.incarnation, active.epoch)),
+        )
     }
 
     /// Before anything else is decided: a turn that was slept through is lost.
     fn woken(&mut self, ctx: &Context<'_>, out: &mut Outbox) {
-        if let Some(wait) = self.wait
+        // Who accepts has claimed already.
+        if let Some(wait) = self.wait.filter(|_| self.accepting.is_none())
             && ctx.now > wait.check_at + ctx.pace.lateness()
         {
             self.wait_last(wait.pace, ctx);
@@ -108,62 +92,90 @@ impl Election {
         }
         match self.state {
             State::Initialize => self.observe(heard, ctx),
-            State::Active => {
-                if heard.verified && heard.claims() {
-                    // What counts is the epoch of the own claim, not what was just heard.
-                    self.epoch = known;
-                    self.meet_active(heard, ctx, out);
-                } else if heard.verified && self.is_outranked_by(heard) {
-                    let successor = Some(heard.incarnation);
-                    self.step_down(
-                        State::Backup,
-                        TransitionReason::Preempted,
-                        successor,
-                        ctx,
-                        out,
-                    );
-                }
-            }
-            State::Backup if heard.claims() => {
-                self.follow(heard, ctx);
-                if self.eligible() {
-                    let pace = heard
-                        .pace
-                        .slower(ctx.pace.with_interval(heard.pace.interval));
-                    let down = pace.down_interval(self.config.priority);
-                    let earlier = self.wait.filter(|_| !heard.verified);
-                    let wait = Wait::new(ctx.now, down, pace);
-                    self.wait = Some(wait.on_top_of(earlier));
-                }
-                self.update_request(ctx, out);
-            }
-            State::Backup if heard.verified => {
-                let following_another = self
-                    .followed
-                    .is_some_and(|active| active.peer != heard.peer);
-                let named = heard.record.successor == Some(ctx.incarnation)
-                    && heard.record.epoch >= known
-                    && !following_another;
-                if named && self.eligible() && ctx.now >= ctx.stalled_until {
-                    self.become_active(TransitionReason::Successor, ctx, out);
-                } else if self
-                    .followed
-                    .is_some_and(|active| active.verified && active.is(heard))
-                {
-                    self.active_left(heard, ctx);
-                } else if heard.record.epoch > known && self.wait.is_some() {
-                    // Somebody has claimed since, and this node has not heard it yet.
-                    let pace = heard.pace.slower(ctx.pace);
-                    let down = pace.down_interval(self.config.priority);
-                    let heir = heard.record.successor;
-                    self.wait = Some(Wait {
-                        heir,
-                        ..Wait::new(ctx.now, down, pace)
-                    });
-                }
-            }
-            State::Backup => {}
+            State::Active if heard.verified => self.heard_while_active(known, heard, ctx, out),
+            State::Backup if heard.claims() => self.heard_active(known, heard, ctx, out),
+            State::Backup if heard.verified => self.heard_backup(known, heard, ctx, out),
+            State::Active | State::Backup => {}
         }
+    }
+
+    /// A verified peer, heard while Active. `known`: the highest epoch before this was heard.
+    fn heard_while_active(
+        &mut self,
+        known: Epoch,
+        heard: &Heard,
+        ctx: &Context<'_>,
+        out: &mut Outbox,
+    ) {
+        let invited = self.handover.map(|handover| handover.to);
+        let predecessor = self.followed.is_some_and(|active| active.is(heard));
+        if let Some(accepting) = self.accepting.filter(|_| predecessor) {
+            self.predecessor_heard(accepting, heard, ctx, out);
+        } else if self.is_taken_over_by(heard) {
+            self.handed_over(heard, ctx, out);
+        } else if heard.claims() {
+            // What counts is the epoch of the own claim, not what was just heard.
+            self.epoch = known;
+            self.meet_active(heard, ctx, out);
+        } else if invited == Some(Successor::of(heard)) {
+            if heard.record.priority == 0 || heard.record.state == State::Initialize {
+                self.give_up_handover(ctx, out);
+            }
+        } else if self.is_outranked_by(heard, ctx) {
+            let to = Successor::of(heard);
+            self.hand_over(to, TransitionReason::Preempted, ctx, out);
+        }
+    }
+
+    /// A peer that is Active, heard while Backup.
+    fn heard_active(&mut self, known: Epoch, heard: &Heard, ctx: &Context<'_>, out: &mut Outbox) {
+        self.follow(heard, ctx);
+        if self.eligible() {
+            let earlier = self.wait.filter(|_| !heard.verified);
+            self.wait = Some(self.down_timer(heard, ctx).on_top_of(earlier));
+        }
+        if heard.verified
+            && heard.hands_over_to(ctx.incarnation)
+            && self.followed.is_some_and(|active| active.is(heard))
+            && self.is_named_by(known, heard, ctx)
+        {
+            self.accept(ctx, out);
+        }
+        self.update_request(ctx, out);
+    }
+
+    /// A verified peer that is not Active, heard while Backup.
+    fn heard_backup(&mut self, known: Epoch, heard: &Heard, ctx: &Context<'_>, out: &mut Outbox) {
+        let too_late = heard.record.flags.contains(Flags::HANDOVER);
+        if self.is_named_by(known, heard, ctx) && !too_late {
+            self.become_active(TransitionReason::Successor, ctx, out);
+        } else if self
+            .followed
+            .is_some_and(|active| active.verified && active.is(heard))
+        {
+            self.active_left(heard, ctx);
+        } else if heard.record.epoch > known && self.wait.is_some() {
+            // Somebody has claimed since, and this node has not heard it yet.
+            let pace = heard.pace.slower(ctx.pace);
+            let down = pace.down_interval(self.config.priority);
+            let heir = heard.record.successor;
+            self.wait = Some(Wait {
+                heir,
+                ..Wait::new(ctx.now, down, pace)
+            });
+        }
+    }
+
+    /// Whether a peer that knows of no less than this node names it, and it can follow that.
+    fn is_named_by(&self, known: Epoch, heard: &Heard, ctx: &Context<'_>) -> bool {
+        let following_another = self
+            .followed
+            .is_some_and(|active| active.peer != heard.peer);
+        heard.record.successor == Some(ctx.incarnation)
+            && heard.record.epoch >= known
+            && !following_another
+            && self.eligible()
+            && ctx.now >= ctx.stalled_until
     }
 
     /// Keeps track of the Active node without taking part.
@@ -176,7 +188,7 @@ impl Election {
     }
 
     /// Takes the sender for the Active node, unless one with a later claim is known.
-    fn follow(&mut self, heard: &Heard, ctx: &Context<'_>) {
+    pub(super) fn follow(&mut self, heard: &Heard, ctx: &Context<'_>) {
         let before = self
             .followed
             .filter(|active| ctx.peers.present(active.peer));
@@ -187,7 +199,13 @@ impl Election {
             return;
         }
         let same = before.is_some_and(|active| active.peer == heard.peer);
-        self.followed = Some(Followed::new(heard));
+        let known = self
+            .followed
+            .filter(|active| active.is(heard) && active.epoch == heard.record.epoch);
+        self.followed = Some(Followed {
+            since: known.map_or(ctx.now, |active| active.since),
+            ..Followed::new(heard, ctx.now)
+        });
         self.departure = None;
         let outranks = heard.verified && heard.record.priority < self.config.priority.get();
         self.outranks_since = match self.outranks_since {
@@ -206,9 +224,7 @@ impl Election {
             return;
         }
         if let Some(other) = ctx.peers.other_active(heard.peer) {
-            self.follow(&other, ctx);
-            let down = other.pace.down_interval(self.config.priority);
-            self.wait = Some(Wait::new(ctx.now, down, other.pace));
+            self.follow_instead(&other, ctx);
             return;
         }
         let pace = heard.pace;
@@ -239,8 +255,20 @@ impl Election {
         });
     }
 
-    fn is_outranked_by(&self, heard: &Heard) -> bool {
-        heard.record.flags.contains(Flags::REQUEST)
+    /// Another peer says that it is Active: so it is the one to wait for.
+    pub(super) fn follow_instead(&mut self, other: &Heard, ctx: &Context<'_>) {
+        self.unfollow();
+        self.follow(other, ctx);
+        let down = other.pace.down_interval(self.config.priority) + other.grace;
+        self.wait = Some(Wait::new(ctx.now, down, other.pace));
+    }
+
+    /// Whether the peer asks this node to hand over, with reason.
+    fn is_outranked_by(&self, heard: &Heard, ctx: &Context<'_>) -> bool {
+        self.handover.is_none()
+            && self.accepting.is_none()
+            && ctx.now >= self.unpreempted_until
+            && heard.record.flags.contains(Flags::REQUEST)
             && heard.record.state == State::Backup
             && heard.record.priority > self.config.priority.get()
     }
@@ -260,22 +288,7 @@ impl Election {
             });
         }
         if !kept {
-            self.step_down(
-                State::Backup,
-                TransitionReason::LostConflict,
-                None,
-                ctx,
-                out,
-            );
-            self.epoch = self.epoch.max(heard.record.epoch);
-            self.follow(heard, ctx);
-            // Who follows this node learns at once whom to follow now.
-            let until = ctx.now + ctx.pace.departure();
-            self.departure = Some(Departure {
-                successor: Some(heard.incarnation),
-                until,
-            });
-            self.wait_afresh(ctx);
+            self.leave_to(heard, TransitionReason::LostConflict, None, ctx, out);
             return;
         }
         if heard.record.epoch >= self.epoch {
@@ -283,7 +296,7 @@ impl Election {
             self.renew_claim(out);
         } else if !known {
             out.transmit();
-            out.announce(self.config.vrid);
+            self.announce(out);
         }
     }
 
@@ -299,68 +312,24 @@ impl Election {
             self.wait_afresh(ctx);
             out.transmit();
         }
+        if self
+            .handover
+            .is_some_and(|handover| ctx.now >= handover.until)
+        {
+            self.give_up_handover(ctx, out);
+        }
         if let Some(wait) = self.wait.filter(|wait| ctx.now >= wait.check_at) {
             self.turn_may_have_come(wait, ctx, out);
         }
         self.update_request(ctx, out);
     }
 
-    fn link_changed(&mut self, link: LinkState, ctx: &Context<'_>, out: &mut Outbox) {
-        if core::mem::replace(&mut self.link, link) == link || !self.started {
-            return;
-        }
-        let (state, reason) = match link {
-            LinkState::Up => (State::Backup, TransitionReason::LinkUp),
-            LinkState::Down => (State::Backup, TransitionReason::LinkDown),
-            LinkState::Gone => (State::Initialize, TransitionReason::LinkGone),
-        };
-        self.alone_until = (link == LinkState::Up).then_some(ctx.now + ctx.alone_delay);
-        if self.state == State::Active {
-            self.step_down(state, reason, ctx.peers.successor(), ctx, out);
-        } else {
-            self.enter(state, reason, ctx, out);
-            self.wait_afresh(ctx);
-            out.transmit();
-        }
-    }
-
-    fn dataplane_failed(&mut self, ctx: &Context<'_>, out: &mut Outbox) {
-        self.retry_at = Some(ctx.now + DATAPLANE_RETRY);
-        match self.state {
-            State::Active => {
-                let successor = ctx.peers.successor();
-                self.step_down(
-                    State::Backup,
-                    TransitionReason::DataplaneFailed,
-                    successor,
-                    ctx,
-                    out,
-                );
-            }
-            State::Backup => {
-                self.wait_afresh(ctx);
-                out.transmit();
-            }
-            State::Initialize => {}
-        }
-    }
-
-    fn shut_down(&mut self, ctx: &Context<'_>, out: &mut Outbox) {
-        self.stopped = true;
-        if self.state == State::Active {
-            let successor = ctx.peers.successor();
-            self.step_down(
-                State::Initialize,
-                TransitionReason::Shutdown,
-                successor,
-                ctx,
-                out,
-            );
-        } else {
-            self.enter(State::Initialize, TransitionReason::Shutdown, ctx, out);
-            self.wait_afresh(ctx);
-            out.transmit();
-        }
+    /// Active from the start, under a claim that the data plane has kept.
+    fn resume(&mut self, epoch: Epoch, ctx: &Context<'_>, out: &mut Outbox) {
+        self.started = true;
+        self.epoch = epoch;
+        self.claimed = epoch;
+        self.enter(State::Active, TransitionReason::Resumed, ctx, out);
     }
 
     pub(super) fn become_active(
@@ -379,29 +348,19 @@ impl Election {
     }
 
     /// Claims the instance under the current epoch and tells everybody.
-    fn renew_claim(&self, out: &mut Outbox) {
-        out.claim(self.config.vrid, self.epoch, true);
+    fn renew_claim(&mut self, out: &mut Outbox) {
+        self.claimed = self.epoch;
+        let answering = self.accepting.is_none();
+        out.claim(self.config.vrid, self.epoch, answering);
         out.transmit();
-        out.announce(self.config.vrid);
+        self.announce(out);
     }
 
-    /// Stops being Active, in favour of `successor`.
-    fn step_down(
-        &mut self,
-        state: State,
-        reason: TransitionReason,
-        successor: Option<Incarnation>,
-        ctx: &Context<'_>,
-        out: &mut Outbox,
-    ) {
-        self.departure = Some(Departure {
-            successor,
-            until: ctx.now + ctx.pace.departure(),
-        });
-        out.release(self.config.vrid, None);
-        out.transmit();
-        self.enter(state, reason, ctx, out);
-        self.wait_last(ctx.pace, ctx);
+    /// The neighbours hear only of who answers.
+    fn announce(&self, out: &mut Outbox) {
+        if self.accepting.is_none() {
+            out.announce(self.config.vrid);
+        }
     }
 
     pub(super) fn unfollow(&mut self) {
@@ -411,7 +370,7 @@ impl Election {
     }
 
     /// Asks for preemption once its conditions have held for long enough.
-    fn update_request(&mut self, ctx: &Context<'_>, out: &mut Outbox) {
+    pub(super) fn update_request(&mut self, ctx: &Context<'_>, out: &mut Outbox) {
         if self.outranks_since.is_none() || !self.may_preempt() {
             self.requesting = false;
         } else if self.request_at().is_some_and(|at| ctx.now >= at) {
@@ -420,7 +379,7 @@ impl Election {
         }
     }
 
-    fn enter(
+    pub(super) fn enter(
         &mut self,
         state: State,
         reason: TransitionReason,

@@ -19,9 +19,11 @@ impl Flags {
     pub const REQUEST: Self = Self(1);
     /// The sender has just stopped being Active, or was stopped itself: it gives way to all others.
     pub const YIELD: Self = Self(2);
-
     /// The sender is about to become Active after an unusual wait: whoever objects says so now.
     pub const INTENT: Self = Self(4);
+    /// While Active: the successor named shall claim, while the sender still answers. Afterwards: that
+    /// was so when the sender's lease ended; being named is no reason to claim then.
+    pub const HANDOVER: Self = Self(8);
 
     /// These flags and `other`'s.
     #[must_use]
@@ -51,8 +53,9 @@ pub struct Header {
     pub advert_interval: Duration,
     /// The sender's down factor: receivers wait at least this many intervals.
     pub down_factor: u8,
-    /// Reserved: sent as 0, not interpreted.
-    pub reserved: u32,
+    /// How much longer than usual the sender may be silent, because its agent restarts while its data
+    /// plane goes on: whole milliseconds, usually 0.
+    pub grace: Duration,
 }
 
 /// What the sender says of one instance.
@@ -72,6 +75,9 @@ pub struct InstanceRecord {
     pub successor: Option<Incarnation>,
     /// Digest of the VIPs the sender has configured.
     pub vips_digest: u32,
+    /// The sender's MAC address on the instance's link, where stray packets are sent on to; zero:
+    /// unknown.
+    pub mac: [u8; 6],
 }
 
 /// The last advert heard of a peer: proves to that peer that what echoes it was made afterwards.
@@ -188,7 +194,8 @@ fn write_header(
     writer.put(&header.incarnation.0.to_be_bytes())?;
     writer.put(&header.sequence.to_be_bytes())?;
     writer.put(&interval.to_be_bytes())?;
-    writer.put(&header.reserved.to_be_bytes())
+    let grace = u32::try_from(header.grace.as_millis()).unwrap_or(u32::MAX);
+    writer.put(&grace.to_be_bytes())
 }
 
 fn write_record(writer: &mut Writer<'_>, record: &InstanceRecord) -> Result<(), DoesNotFit> {
@@ -205,7 +212,9 @@ fn write_record(writer: &mut Writer<'_>, record: &InstanceRecord) -> Result<(), 
             .map_or(0, |successor| successor.0)
             .to_be_bytes(),
     )?;
-    writer.put(&record.vips_digest.to_be_bytes())
+    writer.put(&record.vips_digest.to_be_bytes())?;
+    writer.put(&record.mac)?;
+    writer.put(&[0; 2])
 }
 
 /// Appends fields in their order.

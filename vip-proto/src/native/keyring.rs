@@ -2,16 +2,20 @@
 
 use alloc::vec::Vec;
 use core::fmt;
+use core::net::IpAddr;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 use super::error::{KeyringError, RejectReason};
+use crate::{Incarnation, NodeAddress};
 
 /// Length of the authentication code: HMAC-SHA256, not truncated.
 pub const MAC_LEN: usize = 32;
 /// Shortest secret, in bytes: as long as the hash (RFC 2104 §3).
 pub const MIN_SECRET: usize = 32;
+/// What a liveness key is derived from begins so, and an advert never does.
+const LIVENESS_LABEL: &[u8] = b"vip liveness 1";
 /// Most keys at a time.
 pub const MAX_KEYS: usize = 8;
 
@@ -95,15 +99,46 @@ impl Keyring {
             .into()
     }
 
+    /// Key of the liveness probes over one link, and of their echoes: it depends on the start of the
+    /// prober's agent alone, so that a responder whose agent restarts goes on answering. `None`: there
+    /// is no key with this identifier. The link is named by the addresses of its two ends.
+    #[must_use]
+    pub fn liveness_key(
+        &self,
+        key_id: u8,
+        prober: Incarnation,
+        prober_link: NodeAddress,
+        responder_link: NodeAddress,
+    ) -> Option<[u64; 2]> {
+        let code = self
+            .key(key_id)?
+            .state
+            .clone()
+            .chain_update(LIVENESS_LABEL)
+            .chain_update(prober.0.to_be_bytes())
+            .chain_update(mapped(prober_link))
+            .chain_update(mapped(responder_link))
+            .finalize()
+            .into_bytes();
+        let (words, _) = code.as_chunks::<8>();
+        let [first, second, ..] = words else {
+            return None;
+        };
+        Some([u64::from_be_bytes(*first), u64::from_be_bytes(*second)])
+    }
+
+    fn key(&self, id: u8) -> Option<&PreparedKey> {
+        core::iter::once(&self.signer)
+            .chain(&self.others)
+            .find(|key| key.id == id)
+    }
+
     /// Checks `mac` in constant time.
     ///
     /// # Errors
     /// [`RejectReason::UnknownKey`] or [`RejectReason::BadMac`].
     pub fn verify(&self, id: u8, message: &[u8], mac: &[u8; MAC_LEN]) -> Result<(), RejectReason> {
-        let key = core::iter::once(&self.signer)
-            .chain(&self.others)
-            .find(|key| key.id == id)
-            .ok_or(RejectReason::UnknownKey { id })?;
+        let key = self.key(id).ok_or(RejectReason::UnknownKey { id })?;
         key.state
             .clone()
             .chain_update(message)
@@ -122,6 +157,13 @@ impl fmt::Debug for Keyring {
         f.debug_struct("Keyring")
             .field("ids", &ids)
             .finish_non_exhaustive()
+    }
+}
+
+fn mapped(address: NodeAddress) -> [u8; 16] {
+    match address.canonical().0 {
+        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+        IpAddr::V6(address) => address.octets(),
     }
 }
 

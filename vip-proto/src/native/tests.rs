@@ -51,6 +51,7 @@ prop_compose! {
         epoch: u32,
         successor: u64,
         vips_digest: u32,
+        mac: [u8; 6],
     ) -> InstanceRecord {
         InstanceRecord {
             vrid: Vrid::new(vrid).unwrap(),
@@ -60,6 +61,7 @@ prop_compose! {
             epoch: Epoch(epoch),
             successor: (successor != 0).then_some(Incarnation(successor)),
             vips_digest,
+            mac,
         }
     }
 }
@@ -71,7 +73,7 @@ prop_compose! {
         sequence in 1u64..,
         micros in 1_000u64..=40_950_000,
         down_factor in DOWN_FACTOR_RANGE,
-        reserved: u32,
+        grace: u32,
         records in prop::collection::vec(any_record(), 0..=MAX_INSTANCES),
         echoes in prop::collection::vec(any::<(u64, u64)>(), 0..=MAX_ECHOES),
     ) -> Advert {
@@ -85,7 +87,7 @@ prop_compose! {
                 sequence,
                 advert_interval: Duration::from_micros(micros),
                 down_factor,
-                reserved,
+                grace: Duration::from_millis(grace.into()),
             },
             records: records.into_iter().filter(is_new).collect(),
             echoes: echoes.into_iter().map(echo).collect(),
@@ -162,7 +164,7 @@ fn sample() -> Advert {
             sequence: 9,
             advert_interval: Duration::from_millis(100),
             down_factor: 3,
-            reserved: 0,
+            grace: Duration::from_millis(0x0102_0304),
         },
         records: vec![InstanceRecord {
             vrid: Vrid::new(5).unwrap(),
@@ -172,6 +174,7 @@ fn sample() -> Advert {
             epoch: Epoch(6),
             successor: Some(Incarnation(7)),
             vips_digest: 8,
+            mac: [2, 0, 0, 0, 0, 12],
         }],
         echoes: vec![echo((10, 11))],
     }
@@ -180,15 +183,16 @@ fn sample() -> Advert {
 #[test]
 fn the_bytes_are_those_of_the_table_in_the_documentation() {
     let bytes = emitted(&sample(), &keys(&[(1, 7)]));
-    let expected: [&[u8]; 10] = [
+    let expected: [&[u8]; 11] = [
         &[b'V', b'I', 1, 1, 1, 1, 1, 3],
         &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 192, 0, 2, 1],
         &[1, 2, 3, 4, 5, 6, 7, 8],
         &[0, 0, 0, 0, 0, 0, 0, 9],
-        &[0, 1, 0x86, 0xa0, 0, 0, 0, 0],
+        &[0, 1, 0x86, 0xa0, 1, 2, 3, 4],
         &[5, 100, 2, 1, 0, 0, 0, 6],
         &[0, 0, 0, 0, 0, 0, 0, 7],
         &[0, 0, 0, 8],
+        &[2, 0, 0, 0, 0, 12, 0, 0],
         &[0, 0, 0, 0, 0, 0, 0, 10],
         &[0, 0, 0, 0, 0, 0, 0, 11],
     ];
@@ -230,8 +234,8 @@ fn each_fault_is_named() {
     assert_eq!(with(2, 2), RejectReason::WrongVersion { found: 2 });
     assert_eq!(with(3, 9), RejectReason::WrongType { found: 9 });
     assert_eq!(with(5, 2), RejectReason::LengthMismatch);
-    assert_eq!(with(5, 49), RejectReason::BadField(Field::InstanceCount));
-    assert_eq!(with(6, 17), RejectReason::BadField(Field::EchoCount));
+    assert_eq!(with(5, 41), RejectReason::BadField(Field::InstanceCount));
+    assert_eq!(with(6, 13), RejectReason::BadField(Field::EchoCount));
     assert_eq!(with(7, 1), RejectReason::BadField(Field::DownFactor));
     assert_eq!(with(39, 0), RejectReason::BadField(Field::Sequence));
     assert_eq!(

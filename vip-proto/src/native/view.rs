@@ -111,7 +111,7 @@ fn read_header(bytes: &[u8; HEADER_LEN]) -> Result<(Header, usize, usize), Rejec
         INTERVAL_RANGE.contains(&advert_interval),
         Field::AdvertInterval,
     )?;
-    let reserved = u32::from_be_bytes(cursor.take()?);
+    let grace = Duration::from_millis(u32::from_be_bytes(cursor.take()?).into());
     let header = Header {
         key_id,
         sender,
@@ -119,7 +119,7 @@ fn read_header(bytes: &[u8; HEADER_LEN]) -> Result<(Header, usize, usize), Rejec
         sequence,
         advert_interval,
         down_factor,
-        reserved,
+        grace,
     };
     Ok((header, records, echoes))
 }
@@ -142,6 +142,7 @@ fn read_record(bytes: &[u8; RECORD_LEN]) -> Result<InstanceRecord, RejectReason>
     let epoch = Epoch(u32::from_be_bytes(cursor.take()?));
     let successor = u64::from_be_bytes(cursor.take()?);
     let vips_digest = u32::from_be_bytes(cursor.take()?);
+    let mac = cursor.take()?;
     Ok(InstanceRecord {
         vrid: Vrid::new(vrid).ok_or(RejectReason::BadField(Field::Vrid))?,
         priority,
@@ -150,6 +151,7 @@ fn read_record(bytes: &[u8; RECORD_LEN]) -> Result<InstanceRecord, RejectReason>
         epoch,
         successor: (successor != 0).then_some(Incarnation(successor)),
         vips_digest,
+        mac,
     })
 }
 

@@ -1,5 +1,7 @@
 //! What a node wants done, and what it has to tell.
 
+use core::time::Duration;
+
 use crate::election::{State, TransitionReason};
 use crate::native::RejectReason;
 #[cfg(doc)]
@@ -18,7 +20,8 @@ pub enum Action {
         /// The lease before is over, and nothing is claimed: a new generation of it begins.
         anew: bool,
     },
-    /// Flip: the node acts for the instance from now on, as long as the agent's lease is valid.
+    /// Flip: the node acts for the instance from now on, as long as the agent's lease is valid. Said
+    /// again with the same epoch when it begins to answer.
     Claim {
         /// Which instance.
         vrid: Vrid,
@@ -115,6 +118,52 @@ pub enum Report {
         /// Which instance.
         vrid: Vrid,
         /// Which peer.
+        peer: NodeAddress,
+    },
+    /// This agent was late for a probe by more than an interval: what it has not seen answered may
+    /// have been. At most once a second.
+    OwnStall {
+        /// How late.
+        late: Duration,
+    },
+    /// The peer's adverts are missing for longer than its down interval, while its data plane says
+    /// that it is Active: no reason to take over. Once until it is heard again.
+    AgentLate {
+        /// Which peer.
+        peer: NodeAddress,
+    },
+    /// A peer has left probes unanswered: said of the first of a row (at most once a second), and
+    /// when they are so many that the peer is taken to be dead.
+    ProbesUnanswered {
+        /// Which peer.
+        peer: NodeAddress,
+        /// How many.
+        count: u32,
+    },
+    /// An advert of a peer is overdue by more than half its interval. Once until it is heard again.
+    AdvertMissed {
+        /// Which peer.
+        peer: NodeAddress,
+        /// When it was last heard.
+        since: Instant,
+    },
+    /// A lease has begun; said before any claim under it.
+    LeaseBegun {
+        /// Its end, if it were not renewed.
+        until: Instant,
+    },
+    /// The lease is over: the data plane acts for nothing any more.
+    LeaseEnded {
+        /// When it would have ended.
+        until: Instant,
+        /// The data plane has said so to a peer: a renewal would have come too late.
+        told: bool,
+    },
+    /// A peer that was to take over has not; this node stays Active.
+    HandoverFailed {
+        /// Which instance.
+        vrid: Vrid,
+        /// Who was to take over.
         peer: NodeAddress,
     },
     /// A datagram was not accepted. Reported at most every ten minutes per sender and kind of

@@ -3,18 +3,20 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use super::{Action, Drain, Report};
-use crate::{Epoch, Instant, Vrid};
+use super::{Action, Drain, PROBED_INSTANCES, Report};
+use crate::{Epoch, Incarnation, Instant, NodeAddress, Vrid};
 
 /// Collects what one handler wants done, then queues it in the promised order whatever the order in
 /// which several instances asked: releases, a new lease, claims, one advert, the lease's renewal,
-/// announcements, reports.
+/// announcements, sessions and probes, reports.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Outbox {
     queue: VecDeque<Action>,
     flips: Vec<Action>,
-    transmit: bool,
+    /// How many adverts.
+    transmit: u8,
     after: Vec<Action>,
+    asks: Vec<Action>,
     announces: Vec<Action>,
     reports: Vec<Action>,
 }
@@ -25,8 +27,9 @@ impl Outbox {
         Self {
             queue: VecDeque::with_capacity(8 * (instances + 1)),
             flips: Vec::with_capacity(2 * instances),
-            transmit: false,
-            after: Vec::with_capacity(instances),
+            transmit: 0,
+            after: Vec::with_capacity(instances + 1),
+            asks: Vec::with_capacity(8),
             announces: Vec::with_capacity(instances),
             reports: Vec::with_capacity(4 * (instances + 1)),
         }
@@ -56,8 +59,18 @@ impl Outbox {
         self.flips.push(Action::Lease { until, anew: true });
     }
 
-    pub(crate) const fn transmit(&mut self) {
-        self.transmit = true;
+    pub(crate) fn transmit(&mut self) {
+        self.transmit = self.transmit.max(1);
+    }
+
+    /// One of the two may be lost.
+    pub(crate) const fn transmit_twice(&mut self) {
+        self.transmit = 2;
+    }
+
+    /// Ends the lease earlier: before anything is sent.
+    pub(crate) fn shorten_lease(&mut self, until: Instant) {
+        self.flips.push(Action::Lease { until, anew: false });
     }
 
     pub(crate) fn renew_lease(&mut self, until: Instant) {
@@ -66,6 +79,18 @@ impl Outbox {
 
     pub(crate) fn announce(&mut self, vrid: Vrid) {
         self.announces.push(Action::Announce { vrid });
+    }
+
+    pub(crate) fn session(&mut self, peer: NodeAddress, incarnation: Incarnation, key_id: u8) {
+        self.asks.push(Action::Session {
+            peer,
+            incarnation,
+            key_id,
+        });
+    }
+
+    pub(crate) fn probe(&mut self, peer: NodeAddress, vrids: [u8; PROBED_INSTANCES]) {
+        self.asks.push(Action::Probe { peer, vrids });
     }
 
     pub(crate) fn report(&mut self, report: Report) {
@@ -81,11 +106,12 @@ impl Outbox {
             _ => 2,
         });
         self.queue.extend(self.flips.drain(..));
-        if core::mem::take(&mut self.transmit) {
+        for _ in 0..core::mem::take(&mut self.transmit) {
             self.queue.push_back(Action::Transmit);
         }
         self.queue.extend(self.after.drain(..));
         self.queue.extend(self.announces.drain(..));
+        self.queue.extend(self.asks.drain(..));
         self.queue.extend(self.reports.drain(..));
     }
 

@@ -3,9 +3,12 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
+use core::time::Duration;
+
 use super::session::Sessions;
+use super::watch::Watch;
 use crate::election::State;
-use crate::election::input::{Claim, Heard, Peers};
+use crate::election::input::{Claim, Heard, Peers, Successor};
 use crate::election::timing::Pace;
 use crate::native::{Flags, InstanceRecord};
 use crate::{Incarnation, Instant, NodeAddress};
@@ -19,6 +22,8 @@ pub(crate) struct Peer {
     pub(crate) address: NodeAddress,
     pub(crate) sessions: Sessions,
     pub(crate) pace: Pace,
+    /// How much longer it may be silent.
+    pub(crate) grace: Duration,
     /// When any authentic advert was last heard.
     pub(crate) heard: Option<Instant>,
     /// When an advert of the verified session was last heard.
@@ -38,6 +43,9 @@ pub(crate) struct Peer {
     pub(crate) records: Vec<Option<InstanceRecord>>,
     /// Digests that have been compared, by index of this node's instances.
     pub(crate) digests: Vec<Option<u32>>,
+    /// Incarnation and key that were told for its probes.
+    pub(crate) told: Option<(Incarnation, u8)>,
+    pub(crate) watch: Watch,
 }
 
 impl Peer {
@@ -46,6 +54,7 @@ impl Peer {
             address,
             sessions: Sessions::above(floor),
             pace,
+            grace: Duration::ZERO,
             heard: None,
             confirmed: None,
             present: false,
@@ -56,6 +65,8 @@ impl Peer {
             verified: false,
             records: vec![None; instances],
             digests: vec![None; instances],
+            told: None,
+            watch: Watch::default(),
         }
     }
 
@@ -63,7 +74,12 @@ impl Peer {
     pub(crate) fn timeout(&self) -> Option<Instant> {
         let confirmed = self.confirmed.filter(|_| self.alive);
         let heard = self.heard.filter(|_| self.present);
-        Some(confirmed.into_iter().chain(heard).min()? + self.pace.silence())
+        Some(confirmed.into_iter().chain(heard).min()? + self.silence())
+    }
+
+    /// After so much silence it is taken to be gone.
+    pub(crate) fn silence(&self) -> Duration {
+        self.pace.silence() + self.grace
     }
 
     /// What it says of an instance, as long as that counts.
@@ -75,6 +91,7 @@ impl Peer {
             incarnation,
             verified,
             pace: self.pace,
+            grace: self.grace,
             record,
         })
     }
@@ -134,6 +151,14 @@ impl PeerTable {
             pace,
             instances,
             forgot_at: 0,
+        }
+    }
+
+    /// Only the echo of an advert sent after this number opens a session.
+    pub(crate) fn raise_floor(&mut self, sent: u64) {
+        self.forgot_at = sent;
+        for peer in &mut self.peers {
+            peer.sessions = Sessions::above(sent);
         }
     }
 
@@ -234,16 +259,20 @@ impl Peers for InstancePeers<'_> {
         intending.map(|heard| heard.claim()).max()
     }
 
-    fn successor(&self) -> Option<Incarnation> {
+    fn successor(&self) -> Option<Successor> {
         let ready = self.table.iter().filter_map(|peer| peer.ready(self.index));
         ready
             .max_by_key(|heard| (heard.record.priority, heard.peer))
-            .map(|heard| heard.incarnation)
+            .map(|heard| Successor::of(&heard))
     }
 
-    fn ready(&self, peer: NodeAddress) -> Option<Incarnation> {
+    fn ready(&self, peer: NodeAddress) -> Option<Successor> {
         let peer = self.table.iter().find(|known| known.address == peer)?;
-        peer.ready(self.index).map(|heard| heard.incarnation)
+        peer.ready(self.index).map(|heard| Successor::of(&heard))
+    }
+
+    fn only(&self, peer: NodeAddress) -> bool {
+        self.table.closed && self.table.iter().all(|known| known.address == peer)
     }
 
     fn other_active(&self, not: NodeAddress) -> Option<Heard> {

@@ -1,5 +1,7 @@
 //! A datagram's way: checked, authenticated, judged by its session, then given to the elections.
 
+use core::time::Duration;
+
 use super::peers::{NoPlace, Peer};
 use super::session::Standing;
 use super::{Node, Report};
@@ -78,7 +80,14 @@ impl Node {
             return;
         };
         peer.note(header, pace_of(header), now);
+        peer.grace = header.grace;
         peer.confirmed = Some(now);
+        peer.watch.heard();
+        let told = (header.incarnation, header.key_id);
+        if peer.told.replace(told) != Some(told) {
+            self.out
+                .session(header.sender, header.incarnation, header.key_id);
+        }
         if !core::mem::replace(&mut peer.alive, true) {
             self.out.report(Report::PeerUp {
                 peer: header.sender,
@@ -166,6 +175,11 @@ impl Node {
                 incarnation,
                 verified,
                 pace,
+                grace: if verified {
+                    header.grace
+                } else {
+                    Duration::ZERO
+                },
                 record,
             };
             self.feed(self.position(record.vrid), Input::Heard(heard), now);
