@@ -36,7 +36,7 @@ use crate::dataplane::events::Conflict;
 use crate::driver::{Notice, SHUTDOWN_BOUND};
 use crate::error::RunError;
 use crate::host::interface::{self, Interface};
-use crate::host::{lock, membership, preflight};
+use crate::host::{lock, membership, preflight, talkers};
 use crate::inputs::request::Request;
 
 /// Runs the agent until SIGTERM or SIGINT.
@@ -143,6 +143,11 @@ async fn serve(
     )))?;
     let mut control = tokio::spawn(server::serve(listener, Arc::clone(&running.shared)));
     info!(node = running.shared.config.node.name, control = %socket.display(), "ready");
+    let talkers = tokio::spawn(talkers::watch(
+        running.shared.config.instances.clone(),
+        handle.clone(),
+        running.shared.announcer.clone(),
+    ));
     let mut conflicts = ConflictDesk::default();
     let mut conflicts_are_read = true;
     let mut tick = interval(TICK);
@@ -173,6 +178,7 @@ async fn serve(
         }
     };
     control.abort();
+    talkers.abort();
     if let Err(error) = std::fs::remove_file(&socket) {
         warn!(socket = %socket.display(), %error, "removing the control socket");
     }

@@ -5,7 +5,6 @@
 //! Every second, too, the kernel is made to confirm each entry: left to itself it believes one for
 //! half a minute and longer, while the backend has another MAC address or is dead.
 
-use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -13,9 +12,7 @@ use std::time::Duration;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use netlink_packet_core::NetlinkPayload;
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::neighbour::{
-    NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
-};
+use netlink_packet_route::neighbour::NeighbourState;
 use netlink_packet_route::route::{RouteAttribute, RouteMessage};
 use rtnetlink::{Handle, MulticastGroup, RouteMessageBuilder, new_multicast_connection};
 use tokio::task::JoinSet;
@@ -24,6 +21,7 @@ use tracing::{debug, warn};
 
 use crate::error::RunError;
 use crate::host::interface;
+use crate::host::neighbour_table::{Care, destination, ip, neighbours, resolve};
 
 /// Time between two looks at the tables when nothing seems to happen.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -162,91 +160,6 @@ async fn look(
     Ok(())
 }
 
-/// An entry of the neighbour table.
-#[derive(Debug, Clone, Copy)]
-struct Neighbour {
-    state: NeighbourState,
-    mac: Option<[u8; 6]>,
-}
-
-/// What an entry needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Care {
-    /// The kernel is asking, or was told never to ask.
-    Nothing,
-    /// It has an address that may be out of date.
-    Confirm,
-    /// It has none.
-    Resolve,
-}
-
-impl Neighbour {
-    fn care(self) -> Care {
-        #[expect(
-            clippy::wildcard_enum_match_arm,
-            reason = "all others have no address in use"
-        )]
-        match self.state {
-            NeighbourState::Permanent | NeighbourState::Noarp | NeighbourState::Probe => {
-                Care::Nothing
-            }
-            NeighbourState::Reachable | NeighbourState::Stale | NeighbourState::Delay => {
-                Care::Confirm
-            }
-            _ => Care::Resolve,
-        }
-    }
-}
-
-async fn neighbours(handle: &Handle) -> Result<HashMap<(IpAddr, u32), Neighbour>, RunError> {
-    handle
-        .neighbours()
-        .get()
-        .execute()
-        .try_filter_map(async |message| {
-            Ok(destination(&message)
-                .map(|address| ((address, message.header.ifindex), neighbour(&message))))
-        })
-        .try_collect()
-        .await
-        .map_err(RunError::netlink("reading the neighbour table"))
-}
-
-fn neighbour(message: &NeighbourMessage) -> Neighbour {
-    let state = message.header.state;
-    let lost = matches!(
-        state,
-        NeighbourState::Failed | NeighbourState::Incomplete | NeighbourState::None
-    );
-    let mac = message.attributes.iter().find_map(|attribute| {
-        let NeighbourAttribute::LinkLayerAddress(mac) = attribute else {
-            return None;
-        };
-        <[u8; 6]>::try_from(mac.as_slice()).ok()
-    });
-    Neighbour {
-        state,
-        mac: mac.filter(|_| !lost),
-    }
-}
-
-fn destination(message: &NeighbourMessage) -> Option<IpAddr> {
-    message.attributes.iter().find_map(|attribute| {
-        let NeighbourAttribute::Destination(address) = attribute else {
-            return None;
-        };
-        #[expect(
-            clippy::wildcard_enum_match_arm,
-            reason = "other families are no IP neighbours"
-        )]
-        match address {
-            NeighbourAddress::Inet(address) => Some((*address).into()),
-            NeighbourAddress::Inet6(address) => Some((*address).into()),
-            _ => None,
-        }
-    })
-}
-
 /// The interface a directly connected address is behind.
 async fn route(handle: &Handle, address: IpAddr) -> Result<u32, Unreachable> {
     let question: RouteMessage = match address {
@@ -276,29 +189,6 @@ async fn route(handle: &Handle, address: IpAddr) -> Result<u32, Unreachable> {
         }
     }
     interface.ok_or(Unreachable::NoRoute)
-}
-
-fn ip(gateway: &netlink_packet_route::route::RouteAddress, fallback: IpAddr) -> IpAddr {
-    use netlink_packet_route::route::RouteAddress;
-    #[expect(clippy::wildcard_enum_match_arm, reason = "other families route no IP")]
-    match gateway {
-        RouteAddress::Inet(address) => (*address).into(),
-        RouteAddress::Inet6(address) => (*address).into(),
-        _ => fallback,
-    }
-}
-
-/// Makes the kernel find out the neighbour's MAC address.
-async fn resolve(handle: &Handle, address: IpAddr, ifindex: u32) {
-    let request = handle
-        .neighbours()
-        .add(ifindex, address)
-        .state(NeighbourState::None)
-        .flags(NeighbourFlags::Use)
-        .replace();
-    if let Err(error) = request.execute().await {
-        debug!(%address, %error, "asking the kernel to resolve a backend");
-    }
 }
 
 /// Makes the kernel ask the neighbour whether its MAC address is still the same; the entry stays

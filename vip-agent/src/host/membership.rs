@@ -4,12 +4,15 @@
 //! makes the kernel join nothing on the interface the solicitations come by, so network card filter
 //! and snooping switches would keep them away. Joining as an ordinary listener programs the one and
 //! tells the others (MLD).
+//!
+//! The groups of VRRP are joined too: another router that uses the identifier of an instance is
+//! noticed by the adverts it sends there.
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
 
 use crate::error::RunError;
 use crate::host::interface::Interface;
@@ -17,13 +20,18 @@ use crate::host::interface::Interface;
 /// Groups one socket joins: memory for them is charged to the socket (`net.core.optmem_max`).
 const GROUPS_PER_SOCKET: usize = 200;
 
+/// Where VRRP adverts go (RFC 9568 §5.1.1.2, §5.1.2.2).
+const VRRP_V4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
+const VRRP_V6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12);
+
 /// Memberships of one interface; given up when dropped.
 #[derive(Debug)]
 pub struct Memberships {
     _sockets: Vec<Socket>,
 }
 
-/// Joins the solicited-node groups of all IPv6 addresses among `vips` on the interface.
+/// Joins the solicited-node groups of all IPv6 addresses among `vips` on the interface, and the groups
+/// of VRRP of the families of `vips`.
 ///
 /// # Errors
 /// [`RunError::Io`], naming the group.
@@ -34,13 +42,17 @@ pub fn join(interface: &Interface, vips: &[IpAddr]) -> Result<Memberships, RunEr
             IpAddr::V4(_) => None,
             IpAddr::V6(vip) => Some(solicited_node_group(*vip)),
         })
+        .chain(vips.iter().any(IpAddr::is_ipv6).then_some(VRRP_V6))
         .collect::<BTreeSet<_>>()
         .into_iter()
         .collect();
-    let sockets = groups
+    let mut sockets: Vec<Socket> = groups
         .chunks(GROUPS_PER_SOCKET)
         .map(|groups| join_groups(interface, groups))
         .collect::<Result<_, _>>()?;
+    if vips.iter().any(IpAddr::is_ipv4) {
+        sockets.push(join_vrrp_v4(interface)?);
+    }
     Ok(Memberships { _sockets: sockets })
 }
 
@@ -57,6 +69,19 @@ fn join_groups(interface: &Interface, groups: &[Ipv6Addr]) -> Result<Socket, Run
             )))?;
     }
     Ok(socket)
+}
+
+fn join_vrrp_v4(interface: &Interface) -> Result<Socket, RunError> {
+    let join = || -> io::Result<Socket> {
+        let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
+        let index = InterfaceIndexOrAddress::Index(interface.index);
+        socket.join_multicast_v4_n(&VRRP_V4, &index)?;
+        Ok(socket)
+    };
+    join().map_err(RunError::io(format!(
+        "joining the group {VRRP_V4} on {}",
+        interface.name
+    )))
 }
 
 /// `ff02::1:ffXX:XXXX` with the last 24 bits of the address.
