@@ -175,6 +175,14 @@ impl Keepalived {
         self.ended()
     }
 
+    /// Lets it read its configuration again (SIGHUP).
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn reload(&self) -> Result<()> {
+        self.parent()?.signal(Signal::HUP)
+    }
+
     /// Its processes: the parent and the one that speaks VRRP.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use super::summary::by_case;
+use super::summary::{LOST, OWNERS, beside, by_case};
 use crate::rows::{Row, Rows, machine};
 
 /// Width of the picture; the scale begins and ends here; heights.
@@ -17,15 +17,13 @@ const TOP: f64 = 64.0;
 /// Ends of the scale: powers of ten of milliseconds.
 const DECADES: std::ops::RangeInclusive<i32> = -2..=4;
 
-/// Words are grey, so that they can be read on any background; where the reader's preference is known,
-/// they have more contrast.
+/// Words are of a grey that can be read on white and on black alike: which of them is behind a picture,
+/// it cannot know.
 const STYLE: &str = "<style>\
-text{font:12px system-ui,sans-serif;fill:#6e7781}\
+text{font:12px system-ui,sans-serif;fill:#75808c}\
 .title{font-size:15px;font-weight:600}.case{font-weight:600}.end{text-anchor:end}\
 .tick{text-anchor:middle;font-size:11px}.line{stroke:#8c959f;stroke-opacity:.35}\
 .whisker{stroke:#8c959f;stroke-width:1.5}\
-@media(prefers-color-scheme:dark){text{fill:#adbac7}}\
-@media(prefers-color-scheme:light){text{fill:#424a53}}\
 </style>";
 
 /// Draws the medians, with a line to the 99th percentile. Empty but for the frame if nothing was
@@ -40,7 +38,7 @@ pub(crate) fn chart(rows: &Rows) -> String {
             case = &gap.case;
             text(&mut bars, "case", 12.0, y + 11.0, case);
         }
-        bar(&mut bars, gap, y);
+        bar(&mut bars, gap, y, &remark(rows, gap));
         y += STEP;
     }
     let bottom = y + GAP;
@@ -65,8 +63,20 @@ pub(crate) fn chart(rows: &Rows) -> String {
     svg + &bars + "</svg>\n"
 }
 
+/// What a bar does not tell: that nothing was lost, or that one was not enough to own the address.
+fn remark(rows: &Rows, gap: &Row) -> String {
+    let lossless = beside(rows, gap, LOST).is_some_and(|lost| lost.percentile(100) == 0);
+    let owners = beside(rows, gap, OWNERS).map_or(1, |owners| owners.percentile(50));
+    let lossless = if lossless { ", nothing lost" } else { "" };
+    if owners > 1 {
+        format!("{lossless}, {owners} nodes own it")
+    } else {
+        lossless.to_owned()
+    }
+}
+
 /// A system's bar with its name before it and its median behind it.
-fn bar(svg: &mut String, gap: &Row, y: f64) {
+fn bar(svg: &mut String, gap: &Row, y: f64, remark: &str) {
     let (median, high) = (position(gap.value(50)), position(gap.value(99)));
     let middle = y + BAR / 2.0;
     text(svg, "end", LEFT - 8.0, y + 11.0, &gap.system);
@@ -83,7 +93,7 @@ fn bar(svg: &mut String, gap: &Row, y: f64) {
         "<path class=\"whisker\" d=\"M{median:.1} {middle:.1}H{high:.1}\"/>"
     )
     .ok();
-    let label = format!("{} ms", rounded(gap.value(50)));
+    let label = format!("{} ms{remark}", rounded(gap.value(50)));
     text(svg, "", median.max(high) + 6.0, y + 11.0, &label);
 }
 

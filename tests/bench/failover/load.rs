@@ -53,7 +53,7 @@ fn cost(
     routers: &[(&str, Routers)],
     rows: &mut Rows,
 ) -> Result<()> {
-    let seconds = if options.quick { 2 } else { 10 };
+    let seconds = if options.quick { 1 } else { 10 };
     eprintln!("failover: load: cost, {seconds} s");
     let mut systems = vec![(VIP, vec![nodes.cluster.nodes[1].node.pid()?])];
     for (name, pair) in routers {
@@ -133,7 +133,7 @@ fn starve(
     rows: &mut Rows,
 ) -> Result<()> {
     let seconds = match options {
-        Options { quick: true, .. } => 3,
+        Options { quick: true, .. } => 2,
         Options { full: true, .. } => 60,
         _ => 20,
     };
@@ -181,10 +181,11 @@ struct Loops(#[expect(dead_code, reason = "held until they are to end")] Vec<Pro
 
 impl Loops {
     fn start(host: &Host, seconds: u64) -> Result<Self> {
-        let program = std::env::current_exe().context("asking for this program's path")?;
+        // Ourselves, even if a build has replaced us meanwhile.
+        let program = "/proc/self/exe";
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let start = |_| {
-            let mut command = Command::new(&program);
+            let mut command = Command::new(program);
             command.args([BUSY, &seconds.to_string()]);
             let log = host.file("busy.log");
             host.namespace()

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use lab::{Client, Probe, Report, clock, wait_until};
 
+use super::summary::{LOST, OWNERS};
 use super::{Fault, owners};
 use crate::rows::{Row, Rows};
 
@@ -167,10 +168,10 @@ impl Samples {
         }
         let row = |metric, samples| Row::new("failover", case, metric, samples).of(system);
         rows.add(row("gap", self.outage).unit("ms", 1_000_000));
-        rows.add(row("lost of 10000/s", self.lost).unit("packets", 1));
+        rows.add(row(LOST, self.lost).unit("packets", 1));
         rows.add(row("answered twice", self.duplicates).unit("packets", 1));
         if fault != Fault::Backend {
-            rows.add(row("answer ARP afterwards", self.owners).unit("nodes", 1));
+            rows.add(row(OWNERS, self.owners).unit("nodes", 1));
         }
         rows.add(row("changes of who answers", self.moved).unit("times", 1));
         rows.add(row("probe's own stall", self.late).unit("ms", 1_000_000));

@@ -103,9 +103,12 @@ impl Pair for Routers {
             Fault::Stop => router.stop(),
             // Goes on serving until the other one has taken over: the gentlest way there is.
             Fault::Switchover => router.prefer(Bias::StepsBack),
-            Fault::Restart | Fault::Reload | Fault::Backend => {
-                bail!("{fault:?} is not measured of keepalived")
+            Fault::Restart => {
+                router.kill()?;
+                router.start()
             }
+            Fault::Reload => router.reload(),
+            Fault::Backend => bail!("it has no backends here"),
         }
     }
 
@@ -113,12 +116,19 @@ impl Pair for Routers {
         8 * self.interval + Duration::from_secs(5)
     }
 
-    fn settle(&self, _fault: Fault) -> Duration {
-        Duration::from_millis(50)
+    fn settle(&self, fault: Fault) -> Duration {
+        if fault.moves() {
+            Duration::from_millis(50)
+        } else {
+            // Should the VIP have moved, or be about to, that has happened by then.
+            4 * self.interval + Duration::from_millis(200)
+        }
     }
 
     fn repair(&mut self, fault: Fault, to: usize) -> Result<()> {
-        let other = 1 - to;
+        // Nobody knows who has it after a restart.
+        let stayed = !fault.moves() && !self.routers[1 - to].has_vip()?;
+        let (to, other) = if stayed { (1 - to, to) } else { (to, 1 - to) };
         self.routers[other].prefer(Bias::Preferred)?;
         self.routers[to].prefer(Bias::Neutral)?;
         let router = &mut self.routers[to];

@@ -67,7 +67,7 @@ fn rivals(options: &Options) -> Vec<Series> {
     let runs = options.runs(20);
     let faults = [
         each(&[Crash], runs),
-        each(&[Kill, Hang, Stop, Switchover], half(runs)),
+        each(&[Kill, Hang, Stop, Switchover, Restart, Reload], half(runs)),
     ]
     .concat();
     let mut all = vec![rival_series(

@@ -2,6 +2,11 @@
 
 use crate::rows::{Row, Rows, Table, VIP, table};
 
+/// Packets without an answer.
+pub(super) const LOST: &str = "lost of 10000/s";
+/// Stations that say that they have the VIP, when it is over.
+pub(super) const OWNERS: &str = "answer ARP afterwards";
+
 /// Failovers; then what it costs and what starved processors do.
 pub(crate) fn tables(rows: &Rows) -> Vec<Table> {
     vec![
@@ -26,14 +31,8 @@ fn failovers(rows: &Rows) -> Table {
     ];
     let mut table = Table::new(2, &head);
     for gap in by_case(rows) {
-        let other = |metric: &str| {
-            rows.iter().find(|row| {
-                (row.suite, row.metric) == ("failover", metric)
-                    && (&row.case, &row.system) == (&gap.case, &gap.system)
-            })
-        };
         let text = |metric: &str, percent| {
-            other(metric).map_or_else(|| "–".to_owned(), |row| row.text(percent))
+            beside(rows, gap, metric).map_or_else(|| "–".to_owned(), |row| row.text(percent))
         };
         table.line(vec![
             gap.case.clone(),
@@ -42,10 +41,10 @@ fn failovers(rows: &Rows) -> Table {
             gap.text(50),
             gap.text(99),
             gap.text(100),
-            text("lost of 10000/s", 50),
-            text("lost of 10000/s", 100),
+            text(LOST, 50),
+            text(LOST, 100),
             text("answered twice", 100),
-            text("answer ARP afterwards", 100),
+            text(OWNERS, 100),
             ratio(rows, gap),
         ]);
     }
@@ -68,6 +67,14 @@ pub(super) fn by_case(rows: &Rows) -> Vec<&Row> {
     cases.into_iter().flat_map(of_case).collect()
 }
 
+/// What else was measured in the same runs.
+pub(super) fn beside<'rows>(rows: &'rows Rows, gap: &Row, metric: &str) -> Option<&'rows Row> {
+    rows.iter().find(|row| {
+        (row.suite, row.metric) == ("failover", metric)
+            && (&row.case, &row.system) == (&gap.case, &gap.system)
+    })
+}
+
 /// How many times as long as VIP's, as configured by default, in the same run. A dash where VIP loses
 /// nothing: there is nothing to compare with.
 fn ratio(rows: &Rows, gap: &Row) -> String {
@@ -77,7 +84,7 @@ fn ratio(rows: &Rows, gap: &Row) -> String {
                 && (&row.case, row.system.as_str()) == (&gap.case, VIP)
         })
     };
-    let lossless = of_vip("lost of 10000/s").is_none_or(|lost| lost.percentile(50) == 0);
+    let lossless = of_vip(LOST).is_none_or(|lost| lost.percentile(50) == 0);
     match of_vip("gap").map(|vip| vip.percentile(50)) {
         Some(vip) if vip > 0 && gap.system != VIP && !lossless => {
             let tenths = gap.percentile(50) * 10 / vip;
