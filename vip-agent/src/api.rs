@@ -1,7 +1,8 @@
 //! The control API: what the daemon answers over its Unix socket, and `--json` prints.
 //!
 //! `GET /v1/status` → [`Status`]; `POST /v1/instances/{name}/switchover` with [`SwitchoverRequest`]
-//! → [`SwitchoverReply`]; anything that goes wrong → [`ErrorReply`] with a 4xx or 5xx status.
+//! → [`SwitchoverReply`]; `POST /v1/reload` with [`ReloadRequest`] → [`ReloadReply`]; anything that
+//! goes wrong → [`ErrorReply`] with a 4xx or 5xx status.
 //! Fields are only ever added within `v1`.
 
 use std::net::IpAddr;
@@ -29,6 +30,9 @@ pub struct Status {
     pub advert_interval_us: u64,
     /// Whether the election runs with real-time priority.
     pub realtime: bool,
+    /// Whether this agent went on with the data plane of the one before it, without a failover.
+    #[serde(default)]
+    pub resumed: bool,
     /// The interfaces the program is attached to.
     pub interfaces: Vec<InterfaceStatus>,
     /// The instances, in the order of the configuration.
@@ -157,6 +161,21 @@ pub struct PeerStatus {
     pub adverts: u64,
     /// What it says of the instances.
     pub instances: Vec<PeerInstance>,
+    /// The liveness probes to it; `null`: it is not Active for anything this node could take over, so
+    /// that none are sent.
+    #[serde(default)]
+    pub probe: Option<ProbeStatus>,
+}
+
+/// Liveness probes to a peer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ProbeStatus {
+    /// Whether its data plane answers, so that silence would mean death.
+    pub answered: bool,
+    /// Probes since the last one that was answered, at most ten.
+    pub unanswered: u32,
+    /// Round trip of the last echo in microseconds; `null`: there was none yet.
+    pub round_trip_us: Option<u64>,
 }
 
 /// What a peer says of one instance.
@@ -188,6 +207,28 @@ pub struct SwitchoverReply {
     pub active: IpAddr,
     /// Milliseconds from the release here to the successor's first advert as Active.
     pub took_ms: f64,
+}
+
+/// Body of a reload request.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReloadRequest {
+    /// Reload even if no other node can take over what cannot be kept meanwhile.
+    #[serde(default)]
+    pub force: bool,
+}
+
+/// Answer to a reload request: it was checked, and happens now.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ReloadReply {
+    /// Process id of the agent, before and after.
+    pub pid: u32,
+    /// The program that is run.
+    pub program: std::path::PathBuf,
+    /// Why everything is handed over to other nodes first; absent: nothing is, this node stays
+    /// Active.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handed_over: Option<String>,
 }
 
 /// What went wrong, for a person.

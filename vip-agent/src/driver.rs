@@ -4,6 +4,7 @@
 //! machine's: flips are carried out where they stand between the adverts.
 
 mod interfaces;
+mod probes;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -15,7 +16,7 @@ use rustix::io::Errno;
 use tokio::sync::{mpsc, oneshot};
 use vip_proto::native::MAX_DATAGRAM;
 use vip_proto::node::{Action, Node, Report};
-use vip_proto::{Instant, Vrid};
+use vip_proto::{Incarnation, Instant, Vrid};
 
 use self::interfaces::Pending;
 use crate::clock;
@@ -26,6 +27,7 @@ use crate::host::interface::Interface;
 use crate::inputs::adverts::AdvertSocket;
 use crate::inputs::link::{LinkEvent, LinkWatch};
 use crate::inputs::request::{LoopCounters, Request, RequestQueue, Snapshot};
+use crate::liveness::Prober;
 use crate::outputs::announce::Announcer;
 
 /// Datagrams handled before timers are looked at again: bounds the time a flood of them can take.
@@ -76,6 +78,11 @@ pub enum Notice {
     },
     /// Somebody took the data plane off an interface: its instances wait until it is attached again.
     Detached(Interface),
+    /// Liveness probes cannot be sent; told once until they can be again.
+    ProbeFailed {
+        /// To whom, and what the kernel answered.
+        error: String,
+    },
     /// Adverts cannot be sent; told once until they can be again.
     TransmitFailed {
         /// What the kernel answered.
@@ -94,13 +101,25 @@ pub struct Driver {
     requests: RequestQueue,
     announcer: Announcer,
     flight: Recorder,
+    prober: Option<Prober>,
     notices: mpsc::Sender<Notice>,
-    program: u32,
+    programs: Vec<u32>,
+    incarnation: Incarnation,
     pending: Pending,
     counters: LoopCounters,
     buffer: Box<[u8; MAX_DATAGRAM]>,
     transmit_failing: bool,
-    stopping: bool,
+    probes_failing: bool,
+    ending: Option<Ending>,
+}
+
+/// How the loop is to end.
+#[derive(Debug, Clone, Copy)]
+struct Ending {
+    /// When at the latest.
+    deadline: Instant,
+    /// Whether the data plane stays as it is, for another agent.
+    restarts: bool,
 }
 
 /// What [`Driver::new`] is made of.
@@ -110,8 +129,10 @@ pub struct Parts {
     pub node: Node,
     /// Where each instance is.
     pub placements: BTreeMap<Vrid, Placement>,
-    /// Kernel's number of the data plane's program.
-    pub program: u32,
+    /// Kernel's numbers of the programs that are the data plane's.
+    pub programs: Vec<u32>,
+    /// This node's incarnation, for an agent that goes on with the data plane later.
+    pub incarnation: Incarnation,
     /// The leases.
     pub instances: Arc<InstanceSlots>,
     /// The advert socket.
@@ -126,6 +147,8 @@ pub struct Parts {
     pub notices: mpsc::Sender<Notice>,
     /// Remembers what happened.
     pub flight: Recorder,
+    /// Asks the data planes of peers; `None`: adverts alone tell.
+    pub prober: Option<Prober>,
 }
 
 impl Driver {
@@ -141,17 +164,22 @@ impl Driver {
             requests: parts.requests,
             announcer: parts.announcer,
             flight: parts.flight,
+            prober: parts.prober,
             notices: parts.notices,
-            program: parts.program,
+            programs: parts.programs,
+            incarnation: parts.incarnation,
             pending: Pending::default(),
             counters: LoopCounters::default(),
             buffer: Box::new([0; MAX_DATAGRAM]),
             transmit_failing: false,
-            stopping: false,
+            probes_failing: false,
+            ending: None,
         }
     }
 
-    /// Runs until [`Request::Shutdown`]. Whatever ends it, no lease of this node is valid afterwards.
+    /// Runs until one of the requests to end was carried out. Whatever ends it, nothing is claimed
+    /// by this node afterwards: unless it was [`Request::Restart`], after which everything is as it
+    /// was, until its lease ends.
     ///
     /// # Errors
     /// If the sockets or the poll fail for good.
@@ -159,19 +187,27 @@ impl Driver {
         self.node.handle_startup(clock::now());
         self.drain();
         let result = self.turns();
+        let restarts = self.ending.is_some_and(|ending| ending.restarts);
+        if result.is_ok() && restarts && self.node.is_stopped() {
+            return Ok(());
+        }
         for placement in self.placements.values() {
-            self.instances.release(placement.slot, None)?;
+            // What was handed over goes on draining.
+            if self.instances.claimed(placement.slot)?.is_some() {
+                self.instances.release(placement.slot, None)?;
+            }
         }
         result
     }
 
     fn turns(&mut self) -> io::Result<()> {
-        while !self.stopping {
+        while !self.has_ended() {
             self.wait()?;
             // News first: an advert that waits in the queue may make a timeout moot.
             self.feed_links()?;
             self.feed_adverts()?;
             self.feed_requests()?;
+            self.feed_dataplane();
             self.feed_timeout();
             self.look_after_interfaces();
             self.flight.transmit_failing(self.transmit_failing);
@@ -179,9 +215,23 @@ impl Driver {
         Ok(())
     }
 
+    fn has_ended(&self) -> bool {
+        self.ending
+            .is_some_and(|ending| self.node.is_stopped() || clock::now() >= ending.deadline)
+    }
+
+    /// The loop ends when the machine is done, or after `bound`.
+    fn end_within(&mut self, bound: Duration, restarts: bool) {
+        self.ending = Some(Ending {
+            deadline: clock::now() + bound,
+            restarts,
+        });
+    }
+
     /// Sleeps until something can be read or the machine's next timeout.
     fn wait(&mut self) -> io::Result<()> {
-        let deadline = [self.node.poll_timeout(), self.pending.due()];
+        let end = self.ending.map(|ending| ending.deadline);
+        let deadline = [self.node.poll_timeout(), self.pending.due(), end];
         let timeout = deadline.into_iter().flatten().min().map(|deadline| {
             let left = deadline.saturating_since(clock::now());
             Timespec {
@@ -242,10 +292,6 @@ impl Driver {
 
     fn feed_timeout(&mut self) {
         let now = clock::now();
-        if self.instances.was_told_over().unwrap_or(true) {
-            self.node.handle_lease_ended(now);
-            self.drain();
-        }
         let Some(deadline) = self.node.poll_timeout().filter(|deadline| *deadline <= now) else {
             return;
         };
@@ -285,7 +331,20 @@ impl Driver {
                 let pid = std::process::id();
                 self.flight.note(Event::AgentStopping { pid });
                 self.node.handle_shutdown(now);
-                self.stopping = true;
+                self.end_within(SHUTDOWN_BOUND, false);
+            }
+            Request::Restart { grace } => {
+                self.node.handle_restart(now, grace);
+                self.end_within(SHUTDOWN_BOUND, true);
+            }
+            Request::Halt => {
+                // Said again, the machine does not wait for a successor any more.
+                self.node.handle_shutdown(now);
+                self.end_within(Duration::ZERO, false);
+            }
+            Request::Replacing { program, reply } => {
+                self.programs.push(program);
+                answer(reply, ());
             }
         }
     }
@@ -313,7 +372,12 @@ impl Driver {
                 self.write(vrid, |slots, slot| slots.release(slot, drain));
                 self.announcer.withdraw(vrid);
             }
-            Action::Probe { .. } | Action::Session { .. } => {}
+            Action::Probe { peer, vrids } => self.probe(peer, vrids),
+            Action::Session {
+                peer,
+                incarnation,
+                key_id,
+            } => self.session(peer, incarnation, key_id),
             Action::Transmit => self.transmit(),
             Action::Announce { vrid } => self.announcer.announce(vrid),
             Action::Report(report) => self.notify(Notice::Report {
@@ -356,7 +420,17 @@ impl Driver {
         self.node.handle_timeout(clock::now());
         let advert = self.node.encode_advert(&mut self.buffer);
         match self.adverts.send(advert) {
-            Ok(()) => self.transmit_failing = false,
+            Ok(()) => {
+                self.transmit_failing = false;
+                let sequence = self.node.sequence();
+                if self
+                    .instances
+                    .set_identity(self.incarnation, sequence)
+                    .is_err()
+                {
+                    self.counters.dataplane_failures += 1;
+                }
+            }
             Err(error) => {
                 self.node.handle_transmit_failure(clock::now());
                 if !std::mem::replace(&mut self.transmit_failing, true) {
@@ -384,5 +458,5 @@ fn answer<T>(reply: oneshot::Sender<T>, value: T) {
     }
 }
 
-/// Time a started thread may take to end before it is given up.
+/// Time the machine may take to hand over before it is given up.
 pub const SHUTDOWN_BOUND: Duration = Duration::from_secs(2);

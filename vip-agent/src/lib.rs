@@ -27,5 +27,6 @@ pub mod flight;
 pub mod health;
 pub mod host;
 pub mod inputs;
+pub mod liveness;
 pub mod outputs;
 pub mod realtime;

@@ -36,6 +36,8 @@ pub struct Facts<'f> {
     pub started: Instant,
     /// Whether the election thread has real-time priority.
     pub realtime: bool,
+    /// Whether this agent went on with the data plane of the one before it.
+    pub resumed: bool,
     /// What became of the last claims.
     pub takeovers: &'f Takeovers,
     /// What other stations have claimed.
@@ -64,6 +66,7 @@ pub fn status(facts: &Facts<'_>, snapshot: &Snapshot) -> Result<api::Status, Run
         uptime_ms: milliseconds(facts.started, snapshot.now),
         advert_interval_us: micros(config.cluster.advert_interval),
         realtime: facts.realtime,
+        resumed: facts.resumed,
         interfaces: facts.interfaces.iter().map(interface_status).collect(),
         instances,
         peers: snapshot
@@ -218,6 +221,11 @@ fn peer_status(peer: &PeerStatus, now: Instant) -> api::PeerStatus {
         }),
         adverts: peer.adverts,
         instances: peer.instances.iter().map(peer_instance).collect(),
+        probe: peer.probed.then(|| api::ProbeStatus {
+            answered: peer.armed,
+            unanswered: peer.unanswered,
+            round_trip_us: peer.last_echo.map(|echo| micros(echo.rtt)),
+        }),
     }
 }
 
@@ -242,6 +250,8 @@ fn protocol(snapshot: &Snapshot) -> BTreeMap<String, u64> {
         ("timer_late_max_us", own.timer_late_max_ns / 1000),
         ("reports_lost", own.reports_lost),
         ("dataplane_failures", own.dataplane_failures),
+        ("probes_sent", own.probes_sent),
+        ("probes_failed", own.probes_failed),
     ]
     .into_iter()
     .map(|(name, value)| (name.to_owned(), value))
@@ -275,6 +285,10 @@ pub const fn reason_word(reason: TransitionReason) -> &'static str {
         TransitionReason::LinkUp => "link_up",
         TransitionReason::DataplaneFailed => "dataplane_failed",
         TransitionReason::Shutdown => "shutdown",
+        TransitionReason::NodeDead => "node_dead",
+        TransitionReason::AgentDead => "agent_dead",
+        TransitionReason::Resumed => "resumed",
+        TransitionReason::Conflict => "conflict",
     }
 }
 

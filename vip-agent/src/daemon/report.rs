@@ -1,6 +1,6 @@
 //! Says in the log what the election reports.
 
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 use vip_proto::Vrid;
 use vip_proto::election::State;
 use vip_proto::node::Report;
@@ -53,6 +53,27 @@ pub(super) fn log(config: &Config, report: &Report) {
             instance = name(config, vrid),
             %peer,
             "the peer has other VIPs configured for this instance"
+        ),
+        Report::OwnStall { late } => {
+            info!(?late, "this agent was late for a liveness probe: no verdict without new answers");
+        }
+        Report::AgentLate { peer } => warn!(
+            %peer,
+            "its agent is late, but its data plane is active with a valid lease: no failover"
+        ),
+        Report::ProbesUnanswered { peer, count } => {
+            info!(%peer, count, "liveness probes are not answered");
+        }
+        Report::AdvertMissed { peer, since: _ } => debug!(%peer, "an advert is overdue"),
+        Report::LeaseBegun { .. } => debug!("a new lease has begun"),
+        Report::LeaseEnded { told, .. } => warn!(
+            told_to_a_peer = told,
+            "the lease is over: this agent was stopped or late"
+        ),
+        Report::HandoverFailed { vrid, peer } => warn!(
+            instance = name(config, vrid),
+            %peer,
+            "the peer did not take over: this node stays active"
         ),
         Report::Rejected { from, reason } => {
             warn!(%from, %reason, "advert not accepted (said once per sender and reason)");

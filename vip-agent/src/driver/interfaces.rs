@@ -166,7 +166,9 @@ impl Driver {
 
     /// Whether the interface has anything but the data plane's program in its XDP slot.
     fn is_foreign(&self, interface: &Interface) -> bool {
-        interface.xdp.map(|xdp| xdp.id) != Some(self.program)
+        interface
+            .xdp
+            .is_none_or(|xdp| !self.programs.contains(&xdp.id))
     }
 
     /// The interface is not guarded by the data plane any more: nothing answers for the VIPs, and
@@ -240,6 +242,7 @@ impl Driver {
         self.write(vrid, |slots, slot| {
             slots.set_interface(slot, vrid, index, macs)
         });
+        self.node.handle_station(vrid, interface.mac);
         self.announcer.set_interface(vrid, index, macs);
     }
 

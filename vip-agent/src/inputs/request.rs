@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
 
 use rustix::event::{EventfdFlags, eventfd};
 use tokio::sync::oneshot;
@@ -34,8 +35,24 @@ pub enum Request {
     Attached(Interface),
     /// What an interface has in its XDP slot; nothing else in it counts.
     Guarded(Interface),
-    /// Release everything, tell the peers, and end.
+    /// From now on this is the data plane's program, too: it is about to replace the one on the
+    /// interfaces.
+    Replacing {
+        /// Kernel's number of the program.
+        program: u32,
+        /// Answered once it is known.
+        reply: oneshot::Sender<()>,
+    },
+    /// Hand everything over to the peers, and end.
     Shutdown,
+    /// Tell the peers that another agent goes on with the data plane within this time, and end: it
+    /// stays as it is.
+    Restart {
+        /// How long the data plane goes on by itself.
+        grace: Duration,
+    },
+    /// Release everything and end, now.
+    Halt,
 }
 
 /// The state of the election thread at one moment.
@@ -62,6 +79,10 @@ pub struct LoopCounters {
     pub reports_lost: u64,
     /// Writes to the data plane that failed.
     pub dataplane_failures: u64,
+    /// Liveness probes sent.
+    pub probes_sent: u64,
+    /// Liveness probes that could not be sent by any link.
+    pub probes_failed: u64,
 }
 
 /// The asking end.

@@ -67,7 +67,9 @@ pub(crate) struct Watch {
     proof: u32,
     told_unanswered: Option<Instant>,
     told_late: bool,
+    /// Of the present row.
     told_missed: bool,
+    told_missed_at: Option<Instant>,
     /// Where the next probe begins to ask if not all instances fit.
     rotation: usize,
 }
@@ -194,6 +196,16 @@ impl Node {
         self.finish(now);
     }
 
+    /// A probe could not be sent, by any link: the silence that follows says nothing about the peer.
+    pub fn handle_probe_failure(&mut self, peer: NodeAddress, now: Instant) {
+        if let Some(peer) = self.peers.get_mut(peer.canonical()) {
+            peer.watch.count = 0;
+        }
+        if self.wake(now) {
+            self.finish(now);
+        }
+    }
+
     /// No adverts, but the data plane acts on: somebody should know.
     fn tell_late(&mut self, peer: NodeAddress, active: bool, now: Instant) {
         let Some(known) = self.peers.get_mut(peer) else {
@@ -211,8 +223,11 @@ impl Node {
         for peer in self.peers.iter_mut() {
             let due = peer.pace.interval * 3 / 2 + peer.grace;
             let since = peer.confirmed.filter(|at| peer.alive && now >= *at + due);
-            if let Some(since) = since.filter(|_| !peer.watch.told_missed) {
-                peer.watch.told_missed = true;
+            if let Some(since) = since
+                && !core::mem::replace(&mut peer.watch.told_missed, true)
+                && peer.watch.told_missed_at.is_none_or(|at| now >= at + QUIET)
+            {
+                peer.watch.told_missed_at = Some(now);
                 let peer = peer.address;
                 self.out.report(Report::AdvertMissed { peer, since });
             }

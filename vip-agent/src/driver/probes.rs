@@ -1,0 +1,57 @@
+//! Liveness probes and the lease as the data plane sees it: what is fed before anything is decided.
+
+use vip_common::abi::PROBE_INSTANCES;
+use vip_proto::{Incarnation, NodeAddress};
+
+use super::{Driver, Notice};
+use crate::clock;
+
+impl Driver {
+    /// Feeds what the data plane knows and the machine must know before it decides: a lease that was
+    /// told to be over, and answers to probes.
+    pub(super) fn feed_dataplane(&mut self) {
+        // A slot that cannot be read is the next write's failure.
+        if self.instances.was_told_over().unwrap_or(false) {
+            self.node.handle_lease_ended(clock::now());
+            self.drain();
+        }
+        let Some(mut prober) = self.prober.take() else {
+            return;
+        };
+        prober.collect(|peer, echo| self.node.handle_echo(peer, echo, clock::now()));
+        self.prober = Some(prober);
+        self.drain();
+    }
+
+    /// A probe that cannot leave says nothing about the peer: the machine is told.
+    pub(super) fn probe(&mut self, peer: NodeAddress, vrids: [u8; PROBE_INSTANCES]) {
+        let Some(prober) = &mut self.prober else {
+            return;
+        };
+        match prober.probe(peer, vrids, clock::now()) {
+            Ok(()) => {
+                self.counters.probes_sent += 1;
+                self.probes_failing = false;
+            }
+            Err(error) => {
+                self.counters.probes_failed += 1;
+                self.node.handle_probe_failure(peer, clock::now());
+                if !std::mem::replace(&mut self.probes_failing, true) {
+                    let error = format!("to {peer}: {error}");
+                    self.notify(Notice::ProbeFailed { error });
+                }
+            }
+        }
+    }
+
+    /// A peer's incarnation is known: probes to and from it have keys now.
+    pub(super) fn session(&mut self, peer: NodeAddress, incarnation: Incarnation, key_id: u8) {
+        let Some(prober) = &mut self.prober else {
+            return;
+        };
+        if let Err(error) = prober.session(peer, incarnation, key_id) {
+            let error = format!("with {peer}: {error}");
+            self.notify(Notice::ProbeFailed { error });
+        }
+    }
+}
