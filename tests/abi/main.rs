@@ -92,6 +92,7 @@ fn the_program_and_the_globals_are_there() {
     assert_eq!(object.programs.keys().collect::<Vec<_>>(), [PROGRAM]);
     let globals = [
         (globals::COARSE_TICK_NS, (&[0; size_of::<u64>()][..], true)),
+        (globals::LIVENESS_PORT, (&[0; size_of::<u16>()][..], true)),
         (globals::LOG_LEVEL, (&[0; size_of::<u8>()][..], true)),
     ];
     object

@@ -2,7 +2,8 @@
 
 use vip_common::abi::{Counter, Event};
 
-use super::world::INGRESS;
+use super::frame::Mac;
+use super::world::{self, INGRESS};
 
 /// What the program returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,15 +16,45 @@ pub enum Verdict {
     Redirect = 4,
 }
 
-/// The lease of instance 0.
+/// The agent's lease, and the claim of instance 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lease {
-    /// Far in the future.
+    /// Claimed, and the lease ends far in the future.
     Active,
-    /// Never given.
+    /// Claimed, but another node still answers.
+    TakingOver,
+    /// Not claimed; the lease is valid.
     Backup,
-    /// Over for a second.
+    /// Not claimed, and the lease is over for a second.
+    BackupExpired,
+    /// Claimed; the lease is over for a second.
     Expired,
+    /// Claimed, and the lease ends far in the future; but a prober was told that it is over.
+    ToldOver,
+    /// Claimed, in maps in which no agent has ever begun a lease.
+    NeverBegun,
+}
+
+/// The hardware addresses of instance 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Macs {
+    /// Everything is at the interface's own address.
+    Interface,
+    /// The VIPs are at virtual addresses.
+    Virtual,
+}
+
+/// Whom instance 0 was handed over to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drain {
+    /// Nobody.
+    None,
+    /// Somebody, until far in the future; but where they are is not known.
+    Unknown,
+    /// This station, until far in the future.
+    To(Mac),
+    /// This station, until a second ago.
+    Over(Mac),
 }
 
 /// Service 0.
@@ -51,12 +82,16 @@ pub struct Setup {
     pub service: Service,
     /// The interface that instance 0 lives on.
     pub ifindex: u32,
+    pub macs: Macs,
+    pub drain: Drain,
 }
 
 pub const LOCAL: Setup = Setup {
     lease: Lease::Active,
     service: Service::Local,
     ifindex: INGRESS,
+    macs: Macs::Interface,
+    drain: Drain::None,
 };
 pub const STEER: Setup = Setup {
     service: Service::Here,
@@ -70,6 +105,27 @@ pub const EXPIRED: Setup = Setup {
     lease: Lease::Expired,
     ..STEER
 };
+
+pub const TAKING_OVER: Setup = Setup {
+    lease: Lease::TakingOver,
+    ..STEER
+};
+/// Not Active, and the successor is known.
+pub const DRAINING: Setup = Setup {
+    drain: Drain::To(world::SUCCESSOR),
+    ..BACKUP
+};
+
+/// An echo as it is stamped, but for the time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    /// Index of the link.
+    pub link: u32,
+    pub nonce: u64,
+    pub incarnation: u64,
+    pub lease_left_ns: u64,
+    pub instances: [[u8; 8]; 8],
+}
 
 /// One frame and what becomes of it.
 #[derive(Debug, Clone)]
@@ -91,12 +147,23 @@ pub struct Expect {
     /// The statistics that count the frame: of this backend.
     pub backend: Option<u32>,
     pub event: Option<Event>,
+    /// The probe that is remembered as answered: on this link, with this nonce.
+    pub probed: Option<(u32, u64)>,
+    pub stamp: Option<Stamp>,
+    /// Whether the lease is ended for good.
+    pub ended: bool,
 }
 
 impl Fixture {
     /// A frame that is not ours: passed, untouched, uncounted.
     pub fn ignored(name: impl Into<String>, setup: Setup, input: Vec<u8>) -> Self {
         Self::new(name, setup, input, Verdict::Pass, None)
+    }
+
+    /// ... with other bytes.
+    pub fn output(mut self, output: Vec<u8>) -> Self {
+        self.expect.output = output;
+        self
     }
 
     /// A frame that is passed untouched, for a reason.
@@ -151,6 +218,24 @@ impl Fixture {
         self
     }
 
+    /// ... and is remembered as the last probe of this link.
+    pub fn probed(mut self, link: u32, nonce: u64) -> Self {
+        self.expect.probed = Some((link, nonce));
+        self
+    }
+
+    /// ... and ends the lease for good.
+    pub fn ended(mut self) -> Self {
+        self.expect.ended = true;
+        self
+    }
+
+    /// ... and is stamped.
+    pub fn stamped(mut self, stamp: Stamp) -> Self {
+        self.expect.stamp = Some(stamp);
+        self
+    }
+
     fn new(
         name: impl Into<String>,
         setup: Setup,
@@ -166,6 +251,9 @@ impl Fixture {
             vip: None,
             backend: None,
             event: None,
+            probed: None,
+            stamp: None,
+            ended: false,
         };
         Self {
             name: name.into(),

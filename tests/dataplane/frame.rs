@@ -229,20 +229,52 @@ pub fn icmpv6(
     data: &[u8],
 ) -> Vec<u8> {
     let mut message = [&[kind, code, 0, 0][..], &rest, data].concat();
-    let checksum =
-        checksum(&[&pseudo_header(source, destination, &message)[..], &message].concat());
+    let pseudo_header = pseudo_header(source, destination, 58, &message);
+    let checksum = checksum(&[&pseudo_header[..], &message].concat());
     message[2..4].copy_from_slice(&checksum);
     message
 }
 
-/// What is summed up before an ICMPv6 message (RFC 8200 §8.1).
-pub fn pseudo_header(source: Ipv6Addr, destination: Ipv6Addr, message: &[u8]) -> Vec<u8> {
+/// A UDP datagram without checksum.
+pub fn udp(source_port: u16, port: u16, data: &[u8]) -> Vec<u8> {
+    let len = 8 + data.len() as u16;
+    let [a, b] = source_port.to_be_bytes();
+    let [c, d] = port.to_be_bytes();
+    let [e, f] = len.to_be_bytes();
+    [&[a, b, c, d, e, f, 0, 0][..], data].concat()
+}
+
+/// A UDP datagram with the checksum that IPv6 demands.
+pub fn udpv6(
+    source: Ipv6Addr,
+    destination: Ipv6Addr,
+    source_port: u16,
+    port: u16,
+    data: &[u8],
+) -> Vec<u8> {
+    let mut datagram = udp(source_port, port, data);
+    let pseudo_header = pseudo_header(source, destination, 17, &datagram);
+    let checksum = match checksum(&[&pseudo_header[..], &datagram].concat()) {
+        [0, 0] => [0xff, 0xff],
+        other => other,
+    };
+    datagram[6..8].copy_from_slice(&checksum);
+    datagram
+}
+
+/// What is summed up before a message of this protocol (RFC 8200 §8.1).
+pub fn pseudo_header(
+    source: Ipv6Addr,
+    destination: Ipv6Addr,
+    protocol: u8,
+    message: &[u8],
+) -> Vec<u8> {
     let len = message.len() as u32;
     [
         &source.octets()[..],
         &destination.octets(),
         &len.to_be_bytes(),
-        &[0, 0, 0, 58],
+        &[0, 0, 0, protocol],
     ]
     .concat()
 }

@@ -1,30 +1,37 @@
 //! One loaded program, and what a frame does in it.
 
+mod state;
+
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use aya::maps::{Array, HashMap, MapData, PerCpuArray, PerCpuValues, RingBuf};
+use aya::maps::{Array, MapData, PerCpuArray, PerCpuValues, RingBuf};
 use aya::programs::{TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use vip_agent::dataplane::object::OBJECT;
 use vip_common::abi::{
-    self, BackendEntry, Counter, Event, InstanceSlot, MacCell, NO_BACKEND, STEER_L2, STEER_LOCAL,
-    ServiceSlot, Stats, VipEntry, globals,
+    self, AgentSlot, Counter, EchoStamp, Event, InstanceSlot, LivenessSlot, ServiceSlot, Stats,
+    VipSeen, globals,
 };
 
-use super::fixture::{Expect, Lease, Service, Setup, Verdict};
+use super::fixture::{Expect, Lease, Setup, Stamp, Verdict};
 use super::world;
 
 /// Number of VIPs and backends with statistics.
 const STATS: u32 = 4;
-/// An index in none of the arrays.
-const NOWHERE: u32 = 1_000_000;
+/// A second in nanoseconds.
+pub const SECOND: u64 = 1_000_000_000;
+/// What is left of a valid lease, in nanoseconds.
+pub const LEASE: u64 = 3600 * SECOND;
 /// No frame is longer.
 const LONGEST: usize = 4096;
 
 /// The loaded program with its maps.
 pub struct Harness {
     ebpf: Ebpf,
+    agent: Array<MapData, AgentSlot>,
     instances: Array<MapData, InstanceSlot>,
+    links: Array<MapData, LivenessSlot>,
+    seen: Array<MapData, VipSeen>,
     services: Array<MapData, ServiceSlot>,
     counters: PerCpuArray<MapData, u64>,
     vip_stats: PerCpuArray<MapData, Stats>,
@@ -41,6 +48,13 @@ pub struct Outcome {
     pub vips: Vec<(u32, Stats)>,
     pub backends: Vec<(u32, Stats)>,
     pub events: Vec<Event>,
+    /// Links on which a probe was remembered, and its nonce.
+    pub probed: Vec<(u32, u64)>,
+    pub stamps: Vec<Stamp>,
+    /// Whether the lease was ended for good.
+    pub ended: bool,
+    /// Whether a forwarded frame was noted.
+    pub drained: bool,
 }
 
 impl Outcome {
@@ -65,6 +79,10 @@ impl Outcome {
                 .map(|index| (index, one))
                 .collect(),
             events: expect.event.into_iter().collect(),
+            probed: expect.probed.into_iter().collect(),
+            stamps: expect.stamp.into_iter().collect(),
+            ended: expect.ended,
+            drained: expect.counter == Some(Counter::DrainForwarded),
         }
     }
 }
@@ -89,6 +107,11 @@ pub fn harness() -> MutexGuard<'static, Harness> {
 impl Harness {
     /// Loads the object; `tick` overrides the resolution of the coarse clock.
     pub fn load(log_level: u8, tick: Option<u64>) -> Self {
+        Self::load_with_port(log_level, tick, world::PORT)
+    }
+
+    /// Like [`Self::load`], with the UDP port of liveness probes.
+    pub fn load_with_port(log_level: u8, tick: Option<u64>, port: u16) -> Self {
         // Asked first: without root every later message would be a puzzle.
         assert!(
             rustix::process::geteuid().is_root(),
@@ -98,7 +121,9 @@ impl Harness {
         loader
             .verifier_log_level(VerifierLogLevel::STATS)
             .override_global(globals::LOG_LEVEL, &log_level, true)
+            .override_global(globals::LIVENESS_PORT, &port, true)
             .map_max_entries(abi::VIP_STATS, STATS)
+            .map_max_entries(abi::VIP_SEEN, STATS)
             .map_max_entries(abi::BACKEND_STATS, STATS);
         if let Some(tick) = &tick {
             loader.override_global(globals::COARSE_TICK_NS, tick, true);
@@ -111,7 +136,10 @@ impl Harness {
             .expect("the verifier refuses the XDP program");
 
         let mut harness = Self {
+            agent: take(&mut ebpf, abi::AGENT),
             instances: take(&mut ebpf, abi::INSTANCES),
+            links: take(&mut ebpf, abi::LIVENESS),
+            seen: take(&mut ebpf, abi::VIP_SEEN),
             services: take(&mut ebpf, abi::SERVICES),
             counters: take(&mut ebpf, abi::COUNTERS),
             vip_stats: take(&mut ebpf, abi::VIP_STATS),
@@ -121,6 +149,7 @@ impl Harness {
         };
         harness.write_vips();
         harness.write_backends();
+        harness.write_peers();
         harness
     }
 
@@ -132,9 +161,9 @@ impl Harness {
     /// Brings the maps into the state, sends one frame, and says what changed.
     pub fn run(&mut self, setup: Setup, input: &[u8]) -> Outcome {
         let until = match setup.lease {
-            Lease::Active => now() + 3_600_000_000_000,
-            Lease::Backup => 0,
-            Lease::Expired => now() - 1_000_000_000,
+            Lease::Active | Lease::TakingOver | Lease::Backup | Lease::ToldOver => now() + LEASE,
+            Lease::Expired | Lease::BackupExpired => now() - SECOND,
+            Lease::NeverBegun => 0,
         };
         self.run_until(until, setup, input)
     }
@@ -142,10 +171,34 @@ impl Harness {
     /// Like [`Self::run`], with the end of the lease given.
     pub fn run_until(&mut self, until: u64, setup: Setup, input: &[u8]) -> Outcome {
         self.set(until, setup);
+        self.measure(input)
+    }
+
+    /// Sends one frame, and says what changed.
+    pub fn measure(&mut self, input: &[u8]) -> Outcome {
         let before = self.totals();
+        let (links, agent, instance) = (self.links(), self.agent(), self.instance());
+        let start = now();
         let (verdict, output) = self.send(input);
+        let end = now();
         let after = self.totals();
+        let changed: Vec<_> = (0..)
+            .zip(links.iter().zip(self.links()))
+            .map(|(index, (before, after))| (index, *before, after))
+            .collect();
         Outcome {
+            probed: changed
+                .iter()
+                .filter(|(_, before, after)| before.probed_nonce != after.probed_nonce)
+                .map(|(index, _, after)| (*index, after.probed_nonce))
+                .collect(),
+            stamps: changed
+                .iter()
+                .filter(|(_, before, after)| before.echo != after.echo)
+                .map(|(index, _, after)| stamp(*index, &after.echo, start, end))
+                .collect(),
+            ended: self.agent().ended_generation != agent.ended_generation,
+            drained: self.instance().drained_at_ns != instance.drained_at_ns,
             verdict,
             output,
             counters: Counter::ALL
@@ -160,54 +213,6 @@ impl Harness {
             backends: difference(&before.backends, &after.backends),
             events: self.drain_events(),
         }
-    }
-
-    /// Writes the slots.
-    pub fn set(&mut self, until: u64, setup: Setup) {
-        let slot = |lease_until_ns, ifindex| InstanceSlot {
-            lease_until_ns,
-            mac: MacCell::new(world::OURS),
-            ifindex,
-            epoch: 1,
-            reserved: [0; 5],
-        };
-        self.instances
-            .set(0, slot(until, setup.ifindex), 0)
-            .expect("instance 0");
-        self.instances
-            .set(1, slot(0, setup.ifindex), 0)
-            .expect("instance 1");
-        let service = match setup.service {
-            Service::Local => ServiceSlot {
-                mode: STEER_LOCAL,
-                backend: NO_BACKEND,
-            },
-            Service::Here => ServiceSlot {
-                mode: STEER_L2,
-                backend: 0,
-            },
-            Service::There => ServiceSlot {
-                mode: STEER_L2,
-                backend: 1,
-            },
-            Service::Unresolved => ServiceSlot {
-                mode: STEER_L2,
-                backend: 2,
-            },
-            Service::NoBackend => ServiceSlot {
-                mode: STEER_L2,
-                backend: NO_BACKEND,
-            },
-            Service::Dangling => ServiceSlot {
-                mode: STEER_L2,
-                backend: NOWHERE,
-            },
-            Service::UnknownMode => ServiceSlot {
-                mode: 7,
-                backend: 0,
-            },
-        };
-        self.services.set(0, service, 0).expect("service 0");
     }
 
     /// Runs the program on one frame.
@@ -251,50 +256,6 @@ impl Harness {
         events
     }
 
-    fn write_vips(&mut self) {
-        let entry = |instance, service, stats| VipEntry {
-            instance,
-            service,
-            stats,
-            reserved: 0,
-        };
-        let mut v4: HashMap<_, [u8; 4], VipEntry> = take(&mut self.ebpf, abi::VIPS_V4);
-        let mut v6: HashMap<_, [u8; 16], VipEntry> = take(&mut self.ebpf, abi::VIPS_V6);
-        for (address, vip) in [
-            (world::VIP4, entry(0, 0, 0)),
-            (world::STANDBY4, entry(1, 0, 2)),
-            (world::NO_INSTANCE4, entry(NOWHERE, 0, 2)),
-            (world::NO_SERVICE4, entry(0, NOWHERE, 2)),
-        ] {
-            v4.insert(address.octets(), vip, 0).expect("a VIP");
-        }
-        for (address, vip) in [
-            (world::VIP6, entry(0, 0, 1)),
-            (world::STANDBY6, entry(1, 0, 3)),
-            (world::NO_INSTANCE6, entry(NOWHERE, 0, 3)),
-            (world::NO_SERVICE6, entry(0, NOWHERE, 3)),
-        ] {
-            v6.insert(address.octets(), vip, 0).expect("a VIP");
-        }
-    }
-
-    fn write_backends(&mut self) {
-        let mut backends: Array<_, BackendEntry> = take(&mut self.ebpf, abi::BACKENDS);
-        for (index, mac, ifindex) in [
-            (0, world::BACKEND, world::INGRESS),
-            (1, world::BACKEND, world::ELSEWHERE),
-            (2, [0; 6], world::INGRESS),
-        ] {
-            let entry = BackendEntry {
-                destination: MacCell::new(mac),
-                source: MacCell::new(world::EGRESS),
-                ifindex,
-                reserved: 0,
-            };
-            backends.set(index, entry, 0).expect("a backend");
-        }
-    }
-
     fn totals(&self) -> Totals {
         let stats = |map: &PerCpuArray<MapData, Stats>| {
             (0..STATS)
@@ -309,6 +270,23 @@ impl Harness {
             vips: stats(&self.vip_stats),
             backends: stats(&self.backend_stats),
         }
+    }
+}
+
+/// The stamp of an echo that arrived between two times.
+fn stamp(link: u32, echo: &EchoStamp, start: u64, end: u64) -> Stamp {
+    assert_eq!(echo.begin, echo.end, "a whole stamp");
+    assert!(
+        (start..=end).contains(&echo.arrived_ns),
+        "arrived at {} between {start} and {end}",
+        echo.arrived_ns
+    );
+    Stamp {
+        link,
+        nonce: echo.begin,
+        incarnation: echo.incarnation,
+        lease_left_ns: echo.lease_left_ns,
+        instances: echo.instances.map(u64::to_ne_bytes),
     }
 }
 

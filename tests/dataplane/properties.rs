@@ -138,7 +138,7 @@ fn icmpv6_verifies(packet: &[u8]) -> bool {
     let message = &packet[40..];
     verifies(
         &[
-            &pseudo_header(address(8), address(24), message)[..],
+            &pseudo_header(address(8), address(24), 58, message)[..],
             message,
         ]
         .concat(),
