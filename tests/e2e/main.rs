@@ -10,6 +10,7 @@ mod inputs;
 mod lab_itself;
 mod lab_node;
 mod link;
+mod liveness;
 mod refusals;
 mod steering;
 mod support;
