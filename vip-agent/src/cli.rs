@@ -1,8 +1,10 @@
 //! The command line: what can be asked, and how an answer or an error is shown.
 
+mod abi;
 mod check;
 mod completions;
 mod keygen;
+mod reload;
 mod run;
 mod schema;
 mod status;
@@ -31,7 +33,8 @@ Examples:
   vip-agent check /etc/vip-agent/vip-agent.toml  find mistakes before they matter
   vip-agent run --config /etc/vip-agent/vip-agent.toml
   vip-agent status --watch
-  vip-agent switchover web";
+  vip-agent switchover web
+  vip-agent reload";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -41,8 +44,12 @@ enum Command {
     Status(status::Args),
     /// Hand an instance over to another node
     Switchover(switchover::Args),
+    /// Apply a changed configuration, or another version of the program, without a failover
+    Reload(reload::Args),
     /// Check a configuration file
     Check(check::Args),
+    /// Print the version of the data plane
+    Abi(abi::Args),
     /// Print the JSON schema of the configuration file
     Schema(schema::Args),
     /// Make a key for a cluster
@@ -127,7 +134,9 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Switchover(args) => switchover::run(&args),
+        Command::Reload(args) => reload::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Abi(args) => abi::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Keygen(args) => keygen::run(&args),
         Command::Completions(args) => completions::run(&args),

@@ -8,10 +8,13 @@ mod conflict;
 mod digest;
 mod earlier;
 mod electing;
+mod ending;
 mod guard;
 mod probed;
+pub mod reload;
 mod report;
 pub mod shared;
+mod signals;
 mod start;
 
 use std::io;
@@ -19,31 +22,32 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rtnetlink::Handle;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinError;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
 use self::conflict::ConflictDesk;
-use self::electing::Election;
-use self::shared::Shared;
+pub use self::reload::Invocation;
+use self::reload::{Order, Plan, Reloading};
+pub use self::signals::hold_back;
+use self::signals::{Asked, Signals};
 use self::start::{Progress, Running};
 use crate::clock;
 use crate::config::{Config, OnExit, Steering};
 use crate::control::server;
 use crate::dataplane::events::Conflict;
-use crate::driver::{Notice, SHUTDOWN_BOUND};
+use crate::driver::Notice;
 use crate::error::RunError;
 use crate::host::interface::{self, Interface};
 use crate::host::{lock, membership, preflight, talkers};
 use crate::inputs::request::Request;
 
-/// Runs the agent until SIGTERM or SIGINT.
+/// Runs the agent until SIGTERM or SIGINT. [`hold_back`] is to be called before.
 ///
 /// # Errors
 /// Why it could not start, or had to stop; nothing is left half-applied.
-pub fn run(config: Config) -> Result<(), RunError> {
+pub fn run(config: Config, invocation: &Invocation) -> Result<(), RunError> {
     preflight::privileges()?;
     preflight::kernel()?;
     preflight::bpffs(&config.node.pin_dir)?;
@@ -53,10 +57,10 @@ pub fn run(config: Config) -> Result<(), RunError> {
         .enable_all()
         .build()
         .map_err(RunError::io("starting the runtime"))?;
-    runtime.block_on(daemon(config))
+    runtime.block_on(daemon(config, invocation))
 }
 
-async fn daemon(config: Config) -> Result<(), RunError> {
+async fn daemon(config: Config, invocation: &Invocation) -> Result<(), RunError> {
     // Before anything is changed: a signal then must not leave it half-done.
     let mut signals = Signals::listen()?;
     let (connection, handle, _) =
@@ -68,7 +72,7 @@ async fn daemon(config: Config) -> Result<(), RunError> {
         () = signals.stop() => Ok(None),
     };
     let mut running = match started {
-        Ok(Some(unfinished)) => unfinished.with(progress),
+        Ok(Some(unfinished)) => unfinished.with(progress)?,
         Ok(None) => {
             info!("stopped while starting");
             progress.undo(&handle).await;
@@ -79,9 +83,11 @@ async fn daemon(config: Config) -> Result<(), RunError> {
             return Err(error);
         }
     };
-    let result = serve(&mut running, &handle, &mut signals).await;
-    let stopped = stop(running, &handle).await;
-    both(result, stopped)
+    match serve(&mut running, &handle, &mut signals, invocation).await {
+        Ok(Some(plan)) => reload::carry_out(running, plan).await,
+        Ok(None) => stop(running, &handle, &mut signals).await,
+        Err(error) => both(Err(error), stop(running, &handle, &mut signals).await),
+    }
 }
 
 /// The first error. Only one can be returned: a second one is said in the log.
@@ -95,47 +101,17 @@ fn both(first: Result<(), RunError>, second: Result<(), RunError>) -> Result<(),
     }
 }
 
-/// The signals that stop the agent.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn listen() -> Result<Self, RunError> {
-        let what = "listening for signals";
-        Ok(Self {
-            terminate: signal(SignalKind::terminate()).map_err(RunError::io(what))?,
-            interrupt: signal(SignalKind::interrupt()).map_err(RunError::io(what))?,
-            hangup: signal(SignalKind::hangup()).map_err(RunError::io(what))?,
-        })
-    }
-
-    /// Waits until one of those that stop comes; SIGHUP, by which other daemons read their
-    /// configuration again, is answered in the log.
-    async fn stop(&mut self) {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => return,
-                _ = self.hangup.recv() => {
-                    warn!("SIGHUP changes nothing: restart to apply a changed configuration");
-                }
-            }
-        }
-    }
-}
-
 /// Time between looks at what may need another try.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Serves until a signal comes or the election thread ends.
+/// Serves until a signal to stop comes, or the election thread ends, or a reload can be done: then its
+/// plan is answered.
 async fn serve(
     running: &mut Running,
     handle: &Handle,
     signals: &mut Signals,
-) -> Result<(), RunError> {
+    invocation: &Invocation,
+) -> Result<Option<Plan>, RunError> {
     let socket = running.shared.config.node.runtime_dir.join("control.sock");
     let listener = server::listen(&socket).map_err(RunError::io(format!(
         "opening the control socket {}",
@@ -150,11 +126,19 @@ async fn serve(
     ));
     let mut conflicts = ConflictDesk::default();
     let mut conflicts_are_read = true;
+    let mut reloading = Reloading::new(invocation, handle);
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let result = loop {
         tokio::select! {
-            () = signals.stop() => break Ok(()),
+            asked = signals.next() => match asked {
+                Asked::Stop => break Ok(None),
+                Asked::Reload => reloading.begin(&running.shared, Order::by_signal()),
+            },
+            Some(order) = running.orders.recv() => reloading.begin(&running.shared, order),
+            plan = reloading.examined() => if let Some(plan) = plan {
+                break Ok(Some(plan));
+            },
             result = &mut control => break Err(control_ended(result)),
             notice = running.notices.recv() => match notice {
                 Some(notice) => handle_notice(running, handle, notice).await,
@@ -177,6 +161,10 @@ async fn serve(
             _ = tick.tick() => look_after(running, handle).await,
         }
     };
+    if matches!(result, Ok(Some(_))) {
+        // The answer is still to leave; the next agent replaces the socket.
+        return result;
+    }
     control.abort();
     talkers.abort();
     if let Err(error) = std::fs::remove_file(&socket) {
@@ -223,6 +211,7 @@ async fn handle_notice(running: &mut Running, handle: &Handle, notice: Notice) {
         Notice::DataplaneFailed { vrid, error } => {
             error!(%vrid, error, "the data plane did not take a write: stepping down");
         }
+        Notice::ProbeFailed { error } => warn!(error, "liveness probes cannot be sent"),
         Notice::TransmitFailed { error } => warn!(error, "adverts cannot be sent"),
         Notice::InterfaceGone { name } => {
             error!(
@@ -350,8 +339,9 @@ async fn interface_appeared(
         .map_err(|error| RunError::io("telling the election")(io::Error::other(error)))
 }
 
-/// Releases everything and takes the data plane away, unless it is to stay.
-async fn stop(running: Running, handle: &Handle) -> Result<(), RunError> {
+/// Hands everything over and takes the data plane away, unless it is to stay. Another signal to stop
+/// ends the waiting.
+async fn stop(running: Running, handle: &Handle, signals: &mut Signals) -> Result<(), RunError> {
     let Running {
         shared,
         election,
@@ -363,11 +353,32 @@ async fn stop(running: Running, handle: &Handle) -> Result<(), RunError> {
         memberships,
         ..
     } = running;
-    let ended = end(&shared, election).await;
+    let node = &shared.config.node;
+    let how = match node.on_exit {
+        OnExit::Keep => Request::Restart {
+            grace: node.restart_grace,
+        },
+        OnExit::Detach | OnExit::Stay => Request::Shutdown,
+    };
+    let ended = ending::end(&shared.requests, election, how, signals.stop()).await;
+    if node.on_exit == OnExit::Keep {
+        let grace = node.restart_grace;
+        info!(
+            grace_ms = grace.as_millis(),
+            "stopped; the data plane stays at work until its lease ends or an agent goes on with it"
+        );
+        return ended;
+    }
+    if let Some(slots) = reload::slots(&shared) {
+        tokio::select! {
+            () = ending::drain(&slots.instances) => {}
+            () = signals.stop() => warn!("stopping at once: nothing is forwarded any more"),
+        }
+    }
     drop(supervisor);
     drop(addresses);
     drop(events);
-    if shared.config.node.on_exit == OnExit::Stay {
+    if node.on_exit == OnExit::Stay {
         info!("stopped; the data plane stays, silent, until an agent adopts it");
         return ended;
     }
@@ -380,28 +391,6 @@ async fn stop(running: Running, handle: &Handle) -> Result<(), RunError> {
         info!("stopped; the data plane is detached");
     }
     both(ended, removed)
-}
-
-/// Ends the election thread; it releases all leases and says so to the peers.
-async fn end(shared: &Shared, election: Election) -> Result<(), RunError> {
-    if shared.requests.send(Request::Shutdown).is_err() {
-        warn!("the election thread has ended before");
-    }
-    let deadline = tokio::time::Instant::now() + SHUTDOWN_BOUND;
-    while !election.is_finished() {
-        if tokio::time::Instant::now() > deadline {
-            return Err(RunError::io("stopping the election")(io::Error::new(
-                io::ErrorKind::TimedOut,
-                "its thread does not end; its leases run out by themselves",
-            )));
-        }
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    let what = "running the election";
-    match election.join() {
-        Ok(result) => result.map_err(RunError::io(what)),
-        Err(_) => Err(RunError::io(what)(io::Error::other("its thread panicked"))),
-    }
 }
 
 /// The VIPs that belong on `lo`: those whose packets this host's own stack takes.

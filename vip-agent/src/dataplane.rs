@@ -3,6 +3,7 @@
 //! What is written while packets flow ([`slots`]) is memory shared with the kernel; everything else
 //! happens at the start and the end.
 
+pub mod adopt;
 pub mod attach;
 pub mod events;
 pub mod flight;
@@ -78,18 +79,19 @@ impl std::fmt::Debug for Dataplane {
 
 impl Dataplane {
     /// Loads the program with maps for this configuration, reusing pinned maps if they fit, and
-    /// writes the VIP tables. No lease is valid afterwards; nothing is attached yet.
+    /// writes the VIP tables. Nothing is attached yet. Unless the data plane goes on `resumed`, no
+    /// lease is valid afterwards and nothing is claimed.
     ///
     /// # Errors
     /// [`RunError::Dataplane`] with what the kernel answered.
-    pub fn load(config: &Config) -> Result<Self, RunError> {
+    pub fn load(config: &Config, resumed: bool) -> Result<Self, RunError> {
         let pins = Pins::new(&config.node.pin_dir);
         let sizes = Sizes::of(config);
         prepare_pins(&pins, sizes)?;
         let fresh = pins
             .is_empty()
             .map_err(RunError::io("looking for an earlier data plane"))?;
-        let result = Self::load_pinned(config, pins.clone(), sizes);
+        let result = Self::load_pinned(config, pins.clone(), sizes, resumed);
         if result.is_err() && fresh {
             // Maps without a program are of no use to anybody. What an earlier agent left is: it
             // guards its VIPs.
@@ -100,7 +102,12 @@ impl Dataplane {
         result
     }
 
-    fn load_pinned(config: &Config, pins: Pins, sizes: Sizes) -> Result<Self, RunError> {
+    fn load_pinned(
+        config: &Config,
+        pins: Pins,
+        sizes: Sizes,
+        resumed: bool,
+    ) -> Result<Self, RunError> {
         let mut ebpf = load_object(config, &pins, sizes)?;
         let program = xdp(&mut ebpf)?;
         program
@@ -119,7 +126,9 @@ impl Dataplane {
             slots,
             links: BTreeMap::new(),
         };
-        dataplane.release_all()?;
+        if !resumed {
+            dataplane.release_all()?;
+        }
         dataplane.write_tables()?;
         Ok(dataplane)
     }
@@ -247,13 +256,11 @@ impl Dataplane {
     }
 
     fn release_all(&self) -> Result<(), RunError> {
-        for slot in 0..self.tables.instances() {
-            self.slots
-                .instances
-                .release(slot, None)
-                .map_err(RunError::io("releasing the instances before the start"))?;
-        }
-        Ok(())
+        let slots = &self.slots.instances;
+        slots
+            .end_lease()
+            .and_then(|()| (0..slots.len()).try_for_each(|slot| slots.release(slot, None)))
+            .map_err(RunError::io("releasing the instances before the start"))
     }
 
     /// Makes the VIP tables say what the configuration says, and forgets statistics that belonged

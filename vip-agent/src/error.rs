@@ -132,6 +132,18 @@ pub enum RunError {
         /// Why it failed.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The process could not become the program on disk.
+    #[error(
+        "the program {} could not be run in place of this one: {source}. The data plane is left as it \
+         is; start the agent again before its lease ends",
+        .program.display()
+    )]
+    NotReplaced {
+        /// The program's file.
+        program: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// An operation of the operating system failed.
     #[error("{what}: {source}")]
     Io {
@@ -189,6 +201,7 @@ impl RunError {
             }
             Self::XdpBusy { .. } | Self::XdpUnknown { .. } => ExitCode::XdpBusy,
             Self::NoNativeXdp { .. } => ExitCode::NoNativeXdp,
+            Self::NotReplaced { .. } => ExitCode::NotReplaced,
             Self::Dataplane { .. } | Self::Io { .. } | Self::Netlink { .. } => ExitCode::Failure,
         }
     }

@@ -30,6 +30,8 @@ pub enum ExitCode {
     Unreachable = 11,
     /// The daemon refused the command.
     Refused = 12,
+    /// A reload was begun, but the program on disk could not be run any more.
+    NotReplaced = 13,
 }
 
 impl From<ExitCode> for std::process::ExitCode {

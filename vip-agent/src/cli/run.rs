@@ -7,12 +7,15 @@ use tracing_subscriber::EnvFilter;
 
 use super::{Failure, config_failure};
 use crate::config::{self, Severity, host};
+use crate::daemon::Invocation;
 use crate::exit::ExitCode;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Stops on SIGTERM or SIGINT: hands its VIPs over, then removes the data plane (or leaves it, with
-`on_exit = \"stay\"`). Needs root, or the capabilities in the systemd unit.
+Stops on SIGTERM or SIGINT: hands its VIPs over, forwards what still comes for them, then removes the
+data plane (or leaves it, with `on_exit = \"stay\"`, or leaves it at work, with `on_exit = \"keep\"`). A
+second signal stops it at once. SIGHUP reloads, as `vip-agent reload` does. Needs root, or the
+capabilities in the systemd unit.
 
 Examples:
   vip-agent run --config /etc/vip-agent/vip-agent.toml
@@ -38,13 +41,16 @@ enum LogFormat {
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    crate::daemon::hold_back()?;
+    let invocation = Invocation::of_this_process(&args.config)?;
     start_log(args)?;
     let loaded = config::load(&args.config).map_err(|error| config_failure(&error))?;
     for warning in &loaded.warnings {
         tracing::warn!(code = warning.code, "{warning}");
     }
     check_host(&loaded.config)?;
-    crate::daemon::run(loaded.config).map_err(|error| Failure::new(error.exit_code(), error))
+    crate::daemon::run(loaded.config, &invocation)
+        .map_err(|error| Failure::new(error.exit_code(), error))
 }
 
 fn start_log(args: &Args) -> Result<(), Failure> {

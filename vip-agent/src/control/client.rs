@@ -12,7 +12,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
-use crate::api::{ErrorReply, Status, SwitchoverReply, SwitchoverRequest};
+use crate::api::{
+    ErrorReply, ReloadReply, ReloadRequest, Status, SwitchoverReply, SwitchoverRequest,
+};
 use crate::exit::ExitCode;
 
 /// How long a status may take: the daemon answers from memory.
@@ -20,6 +22,8 @@ const STATUS_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a switchover may take: longer than the daemon waits for the successor, which is 165.8 s
 /// with the slowest adverts.
 pub(super) const SWITCHOVER_TIMEOUT: Duration = Duration::from_secs(180);
+/// How long the check before a reload may take: two questions to the program on disk.
+const RELOAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Largest answer accepted, in bytes: the status of 48 instances with 10,000 VIPs has some 1.5 MB.
 const MAX_ANSWER: usize = 64 << 20;
 
@@ -112,6 +116,15 @@ impl Client {
     ) -> Result<SwitchoverReply, ClientError> {
         let path = format!("/v1/instances/{}/switchover", percent_encoded(instance));
         self.request(Method::POST, &path, Some(request), SWITCHOVER_TIMEOUT)
+            .await
+    }
+
+    /// Has the agent reload; answers when it was checked and begins.
+    ///
+    /// # Errors
+    /// If the daemon cannot be reached, does not answer, or refuses.
+    pub async fn reload(&self, request: &ReloadRequest) -> Result<ReloadReply, ClientError> {
+        self.request(Method::POST, "/v1/reload", Some(request), RELOAD_TIMEOUT)
             .await
     }
 

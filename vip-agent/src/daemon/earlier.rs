@@ -7,10 +7,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use rtnetlink::Handle;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::local_vips;
+use crate::clock;
 use crate::config::Config;
+use crate::dataplane::adopt::{self, Adoption, Unfit};
 use crate::dataplane::attach::{excludes, occupied};
 use crate::dataplane::pins::Pins;
 use crate::dataplane::sizes::Sizes;
@@ -37,6 +39,37 @@ pub(super) fn interfaces_are_free(
             .xdp
             .map_or(Ok(()), |other| Err(occupied(interface, other)))
     })
+}
+
+/// The data plane at work that an earlier agent has left, if this one can go on with it. Where it
+/// cannot, that is said: what is claimed ends then.
+pub(super) fn adoption(config: &Config, interfaces: &[Interface]) -> Option<Adoption> {
+    match adopt::look(config, interfaces) {
+        Ok(adoption) => {
+            let resumed = &adoption.resumed;
+            let left = resumed.lease_until.saturating_since(clock::now());
+            info!(
+                incarnation = %adoption.incarnation,
+                active = resumed.claims.len(),
+                lease_left_us = left.as_micros(),
+                "going on with the data plane an earlier agent left at work"
+            );
+            Some(adoption)
+        }
+        Err(Unfit::Nothing) => None,
+        Err(Unfit::Silent) => {
+            info!("an earlier agent left its data plane; its lease has ended");
+            None
+        }
+        Err(Unfit::Differs(reason)) => {
+            warn!(
+                reason,
+                "cannot go on with the data plane an earlier agent left at work: everything it has \
+                 claimed is released"
+            );
+            None
+        }
+    }
 }
 
 /// The pinned links of an earlier agent that are attached in a way the configuration forbids.

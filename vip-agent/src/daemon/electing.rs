@@ -6,25 +6,27 @@ use std::sync::{Arc, mpsc as std_mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
 use vip_proto::native::{Key, Keyring};
-use vip_proto::node::{InstanceConfig, Node, NodeConfig};
+use vip_proto::node::{InstanceConfig, LinkState, Liveness, Node, NodeConfig, Resumed};
 use vip_proto::{Incarnation, Instant, NodeAddress, Vrid};
 
 use super::digest::digest;
 use super::notice_channel;
 use crate::clock;
 use crate::config::{Config, Transport};
-use crate::dataplane::Slots;
-use crate::dataplane::slots::Macs;
+use crate::dataplane::pins::Pins;
+use crate::dataplane::slots::{InstanceSlots, Macs};
+use crate::dataplane::{Slots, pinned};
 use crate::driver::{self, Driver, Notice, Placement};
 use crate::error::RunError;
 use crate::flight::Recorder;
 use crate::host::interface::{self, Interface};
 use crate::inputs::adverts::AdvertSocket;
 use crate::inputs::link::LinkWatch;
-use crate::inputs::request::{Requests, requests};
+use crate::inputs::request::{Request, Requests, requests};
+use crate::liveness::{self, Prober};
 use crate::outputs::announce::takeover::Takeovers;
 use crate::outputs::announce::{self, Announcer};
 use crate::realtime;
@@ -35,13 +37,16 @@ pub(super) type Election = JoinHandle<io::Result<()>>;
 /// What the election stands on.
 pub(super) struct Ground<'g> {
     pub(super) slots: Slots,
-    /// Kernel's number of the data plane's program.
-    pub(super) program: u32,
+    /// Kernel's numbers of the data plane's programs.
+    pub(super) programs: Vec<u32>,
     /// The interfaces of the instances, at least.
     pub(super) interfaces: &'g [Interface],
+    /// The agent to go on as; `None`: a new one.
+    pub(super) earlier: Option<(Incarnation, Resumed)>,
 }
 
 /// The running election.
+#[derive(Debug)]
 pub(super) struct Elected {
     pub(super) election: Election,
     pub(super) requests: Requests,
@@ -52,6 +57,21 @@ pub(super) struct Elected {
     pub(super) incarnation: Incarnation,
     pub(super) started: Instant,
     pub(super) realtime: bool,
+    /// Whether it goes on as an earlier agent.
+    pub(super) resumed: bool,
+}
+
+impl Elected {
+    /// Makes the election know a program that is about to replace the one on the interfaces: else it
+    /// would take it for a stranger's.
+    pub(super) async fn expect_program(&self, program: u32) -> Result<(), RunError> {
+        let what = || RunError::io("telling the election of the new program");
+        let (reply, known) = oneshot::channel();
+        self.requests
+            .send(Request::Replacing { program, reply })
+            .map_err(|error| what()(io::Error::other(error)))?;
+        known.await.map_err(|error| what()(io::Error::other(error)))
+    }
 }
 
 /// Starts the election.
@@ -62,9 +82,35 @@ pub(super) fn start(
 ) -> Result<Elected, RunError> {
     let started = clock::now();
     let slots = ground.slots;
-    let placements = place(config, &slots, ground.interfaces)?;
-    let incarnation = incarnation()?;
-    let node = node(config, adverts.address(), incarnation)?;
+    let resumed = ground.earlier.is_some();
+    let placements = place(config, &slots, ground.interfaces, resumed)?;
+    release_others(
+        &slots.instances,
+        &placements,
+        ground.earlier.as_ref(),
+        started,
+    )?;
+    let (node_config, instances) = node_config(config, adverts.address(), &ground.earlier)?;
+    let prober = prober(config, &node_config)?;
+    let incarnation = node_config.incarnation;
+    let mut node = match &ground.earlier {
+        Some((_, resumed)) => Node::resume(node_config, &instances, resumed, started),
+        None => Node::new(node_config, &instances),
+    };
+    slots
+        .instances
+        .set_identity(incarnation, node.sequence())
+        .map_err(RunError::io("writing who this agent is"))?;
+    for (vrid, placement) in &placements {
+        let macs = slots
+            .instances
+            .macs(placement.slot)
+            .map_err(RunError::io("reading where the instances are"))?;
+        node.handle_station(*vrid, macs.station);
+        if placement.ifindex.is_none() {
+            node.handle_link(*vrid, LinkState::Gone, started);
+        }
+    }
     let (requests, queue) = requests().map_err(RunError::io("opening the request queue"))?;
     let (notice_sender, notices) = notice_channel();
     let takeovers = Arc::new(Takeovers::default());
@@ -77,12 +123,14 @@ pub(super) fn start(
     let mut flight = Recorder::new(slots.flight);
     let names = config.instances.iter();
     let names = names.map(|instance| (instance.vrid, instance.name.as_str()));
-    flight.begin(incarnation, false, names);
+    flight.begin(incarnation, resumed, names);
     let parts = driver::Parts {
         flight,
+        prober,
         node,
         placements,
-        program: ground.program,
+        programs: ground.programs,
+        incarnation,
         instances: slots.instances,
         adverts,
         links,
@@ -100,14 +148,17 @@ pub(super) fn start(
         incarnation,
         started,
         realtime,
+        resumed,
     })
 }
 
-/// Writes who answers on which interface, and remembers it for the election.
+/// Writes who answers on which interface, and remembers it for the election. Where an agent goes on
+/// with a data plane, an interface that it is not on yet is one that is to come.
 fn place(
     config: &Config,
     slots: &Slots,
     interfaces: &[Interface],
+    resumed: bool,
 ) -> Result<BTreeMap<Vrid, Placement>, RunError> {
     let mut placements = BTreeMap::new();
     for (slot, instance) in (0_u32..).zip(&config.instances) {
@@ -123,12 +174,35 @@ fn place(
         let placement = Placement {
             slot,
             interface: interface.name.clone(),
-            ifindex: Some(interface.index),
+            ifindex: (!resumed || interface.xdp.is_some()).then_some(interface.index),
             mac: instance.mac,
         };
         placements.insert(instance.vrid, placement);
     }
     Ok(placements)
+}
+
+/// Releases what is claimed and is not gone on with: all of it, if the lease has ended by `now`.
+fn release_others(
+    slots: &InstanceSlots,
+    placements: &BTreeMap<Vrid, Placement>,
+    earlier: Option<&(Incarnation, Resumed)>,
+    now: Instant,
+) -> Result<(), RunError> {
+    let resumed = earlier
+        .map(|(_, resumed)| resumed)
+        .filter(|resumed| resumed.lease_until > now);
+    let goes_on = |vrid: &Vrid| {
+        resumed.is_some_and(|resumed| resumed.claims.iter().any(|(claimed, _)| claimed == vrid))
+    };
+    placements
+        .iter()
+        .filter(|(vrid, _)| !goes_on(vrid))
+        .try_for_each(|(_, placement)| match slots.claimed(placement.slot)? {
+            Some(_) => slots.release(placement.slot, None),
+            None => Ok(()),
+        })
+        .map_err(RunError::io("releasing what is not gone on with"))
 }
 
 fn incarnation() -> Result<Incarnation, RunError> {
@@ -137,7 +211,36 @@ fn incarnation() -> Result<Incarnation, RunError> {
     })
 }
 
-fn node(config: &Config, address: NodeAddress, incarnation: Incarnation) -> Result<Node, RunError> {
+/// What asks the peers' data planes, if anything does.
+fn prober(config: &Config, node: &NodeConfig) -> Result<Option<Prober>, RunError> {
+    let Some(liveness) = &config.liveness else {
+        return Ok(None);
+    };
+    let parts = liveness::Parts {
+        links: pinned::peer_links(&Pins::new(&config.node.pin_dir))?,
+        address: node.address,
+        incarnation: node.incarnation,
+        keys: node.keys.clone(),
+    };
+    let peers: Vec<_> = node.peers.iter().map(|peer| peer.0).collect();
+    Prober::new(parts, liveness.clone(), &peers)
+        .map(Some)
+        .map_err(RunError::io(format!(
+            "opening the sockets of liveness probes on UDP port {} of {}",
+            liveness.port, node.address
+        )))
+}
+
+/// What the machine is made of: a new one, or one that goes on as an earlier agent.
+fn node_config(
+    config: &Config,
+    address: NodeAddress,
+    earlier: &Option<(Incarnation, Resumed)>,
+) -> Result<(NodeConfig, Vec<InstanceConfig>), RunError> {
+    let incarnation = match earlier {
+        Some((incarnation, _)) => *incarnation,
+        None => incarnation()?,
+    };
     let cluster = &config.cluster;
     let peers = match &cluster.transport {
         Transport::Unicast { peers } => peers.iter().map(|peer| NodeAddress(*peer)).collect(),
@@ -175,10 +278,16 @@ fn node(config: &Config, address: NodeAddress, incarnation: Incarnation) -> Resu
             Transport::Unicast { peers } if peers.is_empty() => Duration::ZERO,
             Transport::Unicast { .. } | Transport::Multicast { .. } => cluster.alone_delay,
         },
+        liveness: config.liveness.as_ref().map(|liveness| Liveness {
+            interval: liveness.interval,
+            misses: liveness.misses,
+        }),
+        lease: config.liveness.as_ref().and_then(|liveness| liveness.lease),
+        drain: config.node.drain,
         peers,
         keys,
     };
-    Ok(Node::new(node, &instances))
+    Ok((node, instances))
 }
 
 /// Starts the election thread; answers whether it has real-time priority.

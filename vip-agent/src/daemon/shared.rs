@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::mpsc;
 use vip_proto::Instant;
 
+use super::reload::Order;
 use crate::api::Status;
 use crate::config::Config;
 use crate::control::view::{self, Facts};
@@ -24,6 +26,8 @@ pub struct Shared {
     pub config: Config,
     /// The way to the election thread.
     pub requests: Requests,
+    /// The way to the daemon itself.
+    pub reloads: mpsc::Sender<Order>,
     /// The backends.
     pub boards: Boards,
     /// Random number of this start, as text.
@@ -32,6 +36,8 @@ pub struct Shared {
     pub started: Instant,
     /// Whether the election thread has real-time priority.
     pub realtime: bool,
+    /// Whether this agent went on with the data plane of the one before it.
+    pub resumed: bool,
     /// The way to the announcer.
     pub announcer: Announcer,
     /// What became of the last claims.
@@ -57,10 +63,12 @@ impl Shared {
         Self {
             config: parts.config,
             requests: parts.requests,
+            reloads: parts.reloads,
             boards: parts.boards,
             incarnation: parts.incarnation,
             started: parts.started,
             realtime: parts.realtime,
+            resumed: parts.resumed,
             announcer: parts.announcer,
             takeovers: parts.takeovers,
             conflicts: parts.conflicts,
@@ -91,6 +99,7 @@ impl Shared {
             incarnation: &self.incarnation,
             started: self.started,
             realtime: self.realtime,
+            resumed: self.resumed,
             takeovers: &self.takeovers,
             conflicts: &self.conflicts,
         };
@@ -120,6 +129,8 @@ pub struct Parts {
     pub config: Config,
     /// The way to the election thread.
     pub requests: Requests,
+    /// The way to the daemon itself.
+    pub reloads: mpsc::Sender<Order>,
     /// The backends.
     pub boards: Boards,
     /// Random number of this start, as text.
@@ -128,6 +139,8 @@ pub struct Parts {
     pub started: Instant,
     /// Whether the election thread has real-time priority.
     pub realtime: bool,
+    /// Whether this agent went on with the data plane of the one before it.
+    pub resumed: bool,
     /// The way to the announcer.
     pub announcer: Announcer,
     /// What became of the last claims.

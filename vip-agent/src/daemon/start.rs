@@ -11,15 +11,16 @@ use tracing::{info, warn};
 
 use super::electing::{self, Elected, Election};
 use super::guard::Trouble;
+use super::reload::{self, Order};
 use super::shared::{Changing, Parts, Shared};
-use super::{both, conflict_channel, earlier, local_vips, probed, provisioned_vips};
+use super::{both, conflict_channel, earlier, ending, local_vips, probed, provisioned_vips};
 use crate::config::{Config, XdpMode};
 use crate::dataplane::Dataplane;
 use crate::dataplane::attach::Attachment;
 use crate::dataplane::events::{Conflict, ConflictTally, EventReader};
 use crate::driver::Notice;
 use crate::error::RunError;
-use crate::health::supervisor::Supervisor;
+use crate::health::supervisor::{Boards, Supervisor};
 use crate::host::addresses::{self, Watched};
 use crate::host::interface::{self, Interface};
 use crate::host::membership::{self, Memberships};
@@ -27,12 +28,15 @@ use crate::host::nic_filter::NicFilters;
 use crate::host::provision;
 use crate::host::settings::Settings;
 use crate::inputs::adverts::AdvertSocket;
+use crate::inputs::request::Request;
 
 /// The parts of a running agent.
 pub(super) struct Running {
     pub(super) shared: Arc<Shared>,
     pub(super) election: Election,
     pub(super) notices: mpsc::Receiver<Notice>,
+    /// What the control API asks of the daemon itself.
+    pub(super) orders: mpsc::Receiver<Order>,
     pub(super) conflicts: mpsc::Receiver<Conflict>,
     pub(super) events: EventReader,
     pub(super) supervisor: Supervisor,
@@ -62,19 +66,32 @@ pub(super) struct Progress {
     filters: Option<NicFilters>,
     /// VIPs that may be on `lo`.
     provisioned: Vec<IpAddr>,
+    elected: Option<Elected>,
 }
 
 impl Progress {
-    /// Undoes it: VIPs first, for the data plane guards them. What an earlier agent left stays as it
-    /// was found: silent.
+    /// Undoes it: what is claimed is handed over, then the VIPs go, for the data plane guards them.
+    /// What an earlier agent left stays, silent.
     pub(super) async fn undo(self, handle: &Handle) {
-        let Some(dataplane) = self.dataplane else {
-            return;
-        };
+        if let Some(elected) = self.elected {
+            let ended = ending::end(
+                &elected.requests,
+                elected.election,
+                Request::Shutdown,
+                std::future::pending(),
+            )
+            .await;
+            if let Err(error) = ended {
+                warn!(%error, "ending the election that had begun");
+            }
+        }
         if self.adopted {
             info!("the data plane an earlier agent left stays as it was, silent");
             return;
         }
+        let Some(dataplane) = self.dataplane else {
+            return;
+        };
         let undone = take_away(handle, &self.provisioned, Some(dataplane), self.settings).await;
         if let Err(error) = undone {
             warn!(%error, "undoing what the start has changed");
@@ -106,6 +123,9 @@ pub(super) async fn take_away(
 
 /// Starts everything. May be given up at any time; whoever does, or gets an error, is to undo the
 /// `progress`.
+///
+/// Where an earlier agent's data plane is at work and fits, the election comes first: until its first
+/// advert the lease that the earlier one left runs down. Else it comes last.
 pub(super) async fn start(
     config: Config,
     handle: &Handle,
@@ -113,50 +133,65 @@ pub(super) async fn start(
 ) -> Result<Unfinished, RunError> {
     let present = interface::list(handle).await?;
     let mut interfaces = needed_interfaces(&config, &present)?;
-    earlier::interfaces_are_free(&config, &interfaces)?;
     // What can fail without the data plane is tried before the data plane is touched.
     let adverts = AdvertSocket::open(&config.cluster, handle).await?;
     interfaces.extend(probed::interfaces(&config, adverts.address(), &present));
     earlier::interfaces_are_free(&config, &interfaces)?;
-    let excluded = earlier::excluded_links(&config, &interfaces);
-    earlier::clear_loopback(&config, handle, !excluded.is_empty()).await?;
+    match earlier::adoption(&config, &interfaces) {
+        Some(adoption) => {
+            progress.adopted = true;
+            let ground = electing::Ground {
+                slots: adoption.slots,
+                programs: adoption.programs,
+                interfaces: &interfaces,
+                earlier: Some((adoption.incarnation, adoption.resumed)),
+            };
+            progress.elected = Some(electing::start(&config, adverts, ground)?);
+            prepare(&config, handle, &interfaces, progress).await?;
+        }
+        None => {
+            let dataplane = prepare(&config, handle, &interfaces, progress).await?;
+            let ground = electing::Ground {
+                slots: dataplane.slots(),
+                programs: vec![dataplane.program_id()?],
+                interfaces: &interfaces,
+                earlier: None,
+            };
+            progress.elected = Some(electing::start(&config, adverts, ground)?);
+        }
+    }
+    finish(config, handle, &interfaces, progress).await
+}
+
+/// Brings host and data plane in line with the configuration. If the election runs already, then it
+/// learns of the new program before anything is attached.
+async fn prepare<'p>(
+    config: &Config,
+    handle: &Handle,
+    interfaces: &[Interface],
+    progress: &'p mut Progress,
+) -> Result<&'p mut Dataplane, RunError> {
+    let excluded = earlier::excluded_links(config, interfaces);
+    earlier::clear_loopback(config, handle, !excluded.is_empty()).await?;
     earlier::detach(handle, excluded).await?;
-    progress.provisioned = provisioned_vips(&config);
-    let dataplane = progress.dataplane.insert(Dataplane::load(&config)?);
+    progress.provisioned = provisioned_vips(config);
+    let dataplane = Dataplane::load(config, progress.elected.is_some())?;
+    let dataplane = progress.dataplane.insert(dataplane);
     progress
         .settings
         .get_or_insert_with(|| Settings::apply(&config.node.runtime_dir));
+    if let Some(elected) = &progress.elected {
+        elected.expect_program(dataplane.program_id()?).await?;
+    }
     attach(
         dataplane,
         config.node.xdp,
-        &interfaces,
+        interfaces,
         &mut progress.adopted,
     )?;
     dataplane.drop_stale_links(&interfaces.iter().collect::<Vec<_>>())?;
-    // Looked at again: now the interfaces tell how the program is attached.
-    let present = interface::list(handle).await?;
-    let filters = NicFilters::remembered(&config.node.runtime_dir);
-    let filters = progress.filters.insert(filters);
-    filters.apply(handle, &config, &present).await;
-    if !local_vips(&config).is_empty() {
-        warn_of_unguarded(&present, &interfaces);
-    }
     provision::add_vips(handle, &progress.provisioned).await?;
-    let elected = electing::start(
-        &config,
-        adverts,
-        electing::Ground {
-            slots: dataplane.slots(),
-            program: dataplane.program_id()?,
-            interfaces: &interfaces,
-        },
-    )?;
-    let ground = Ground {
-        interfaces: &interfaces,
-        present: &present,
-        provisioned: &progress.provisioned,
-    };
-    finish(config, elected, dataplane, &ground)
+    Ok(dataplane)
 }
 
 /// Attaches to each interface. Goes on after an error: what an earlier agent left is to be taken over
@@ -199,7 +234,10 @@ fn warn_of_unguarded(present: &[Interface], interfaces: &[Interface]) {
 }
 
 /// The interfaces of the configuration, each once.
-fn needed_interfaces(config: &Config, present: &[Interface]) -> Result<Vec<Interface>, RunError> {
+pub(super) fn needed_interfaces(
+    config: &Config,
+    present: &[Interface],
+) -> Result<Vec<Interface>, RunError> {
     let mut needed: Vec<Interface> = Vec::new();
     for instance in &config.instances {
         let wanted_by = format!("instance {:?}", instance.name);
@@ -213,11 +251,11 @@ fn needed_interfaces(config: &Config, present: &[Interface]) -> Result<Vec<Inter
 
 /// A running agent without what is in its [`Progress`].
 pub(super) struct Unfinished {
-    parts: Parts,
+    config: Config,
+    boards: Boards,
     interfaces: BTreeMap<String, Option<Interface>>,
-    election: Election,
-    notices: mpsc::Receiver<Notice>,
     conflicts: mpsc::Receiver<Conflict>,
+    tally: Arc<ConflictTally>,
     events: EventReader,
     supervisor: Supervisor,
     addresses: AddressWatch,
@@ -226,53 +264,70 @@ pub(super) struct Unfinished {
 
 impl Unfinished {
     /// The running agent.
-    pub(super) fn with(self, progress: Progress) -> Running {
-        let runtime_dir = self.parts.config.node.runtime_dir.clone();
-        let settings = progress
-            .settings
-            .unwrap_or_else(|| Settings::apply(&runtime_dir));
+    pub(super) fn with(self, progress: Progress) -> Result<Running, RunError> {
+        let (Some(elected), Some(settings), Some(filters)) =
+            (progress.elected, progress.settings, progress.filters)
+        else {
+            return Err(RunError::dataplane("starting")("a step was left out"));
+        };
         let changing = Changing {
             dataplane: progress.dataplane,
             interfaces: self.interfaces,
         };
-        Running {
-            shared: Arc::new(Shared::new(self.parts, changing)),
-            election: self.election,
-            notices: self.notices,
+        let (reloads, orders) = reload::orders();
+        let parts = Parts {
+            config: self.config,
+            boards: self.boards,
+            requests: elected.requests,
+            reloads,
+            incarnation: elected.incarnation.to_string(),
+            started: elected.started,
+            realtime: elected.realtime,
+            resumed: elected.resumed,
+            announcer: elected.announcer,
+            takeovers: elected.takeovers,
+            conflicts: self.tally,
+        };
+        Ok(Running {
+            shared: Arc::new(Shared::new(parts, changing)),
+            election: elected.election,
+            notices: elected.notices,
+            orders,
             conflicts: self.conflicts,
             events: self.events,
             supervisor: self.supervisor,
             addresses: self.addresses,
             settings,
-            filters: progress
-                .filters
-                .unwrap_or_else(|| NicFilters::remembered(&runtime_dir)),
+            filters,
             memberships: self.memberships,
             waiting: BTreeMap::new(),
             guard: Trouble::default(),
             probed: probed::Said::default(),
-        }
+        })
     }
 }
 
-/// What the host is prepared for.
-struct Ground<'g> {
-    interfaces: &'g [Interface],
-    /// All interfaces, as they are after attaching.
-    present: &'g [Interface],
-    provisioned: &'g [IpAddr],
-}
-
 /// Everything around the election.
-fn finish(
+async fn finish(
     config: Config,
-    elected: Elected,
-    dataplane: &mut Dataplane,
-    ground: &Ground<'_>,
+    handle: &Handle,
+    interfaces: &[Interface],
+    progress: &mut Progress,
 ) -> Result<Unfinished, RunError> {
-    let memberships = join_groups(&config, ground.interfaces)?;
-    let supervisor = Supervisor::start(&config, &dataplane.slots())?;
-    let addresses = watch_addresses(&config, ground.provisioned);
+    let (Some(dataplane), Some(elected)) = (&mut progress.dataplane, &progress.elected) else {
+        return Err(RunError::dataplane("starting")("a step was left out"));
+    };
+    // Looked at again: now the interfaces tell how the program is attached.
+    let present = interface::list(handle).await?;
+    let filters = NicFilters::remembered(&config.node.runtime_dir);
+    let filters = progress.filters.insert(filters);
+    filters.apply(handle, &config, &present).await;
+    if !local_vips(&config).is_empty() {
+        warn_of_unguarded(&present, interfaces);
+    }
+    let memberships = join_groups(&config, interfaces)?;
+    let supervisor = Supervisor::start(&config, &dataplane.slots(), elected.resumed)?;
+    let addresses = watch_addresses(&config, &progress.provisioned);
     let (conflict_sender, conflicts) = conflict_channel();
     let events = dataplane
         .take_events()
@@ -281,21 +336,11 @@ fn finish(
     let ebpf = dataplane.ebpf();
     let events = EventReader::start(ebpf, events, conflict_sender, Arc::clone(&tally))?;
     Ok(Unfinished {
-        parts: Parts {
-            boards: supervisor.boards().clone(),
-            config,
-            requests: elected.requests,
-            incarnation: elected.incarnation.to_string(),
-            started: elected.started,
-            realtime: elected.realtime,
-            announcer: elected.announcer,
-            takeovers: elected.takeovers,
-            conflicts: tally,
-        },
-        interfaces: by_name(ground.interfaces, ground.present),
-        election: elected.election,
-        notices: elected.notices,
+        boards: supervisor.boards().clone(),
+        config,
+        interfaces: by_name(interfaces, &present),
         conflicts,
+        tally,
         events,
         supervisor,
         addresses,

@@ -64,6 +64,11 @@ impl<V> MappedArray<V> {
         self.entries
     }
 
+    /// Number of entries.
+    pub(super) const fn len(&self) -> u32 {
+        self.entries
+    }
+
     /// Writes one word of an entry. All earlier stores of this thread are visible to whoever sees it.
     ///
     /// # Errors

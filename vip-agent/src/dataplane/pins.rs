@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use aya::maps::{HashMap, Map, MapData, MapInfo, MapType};
 use vip_common::abi::{
-    ABI_VERSION, MAPS, MapKind, MapSpec, VIPS_V4, VIPS_V6, VipEntry, VipKeyV4, VipKeyV6,
+    ABI_VERSION, Capacity, MAPS, MapKind, MapSpec, VIPS_V4, VIPS_V6, VipEntry, VipKeyV4, VipKeyV6,
 };
 
 use super::sizes::Sizes;
@@ -220,7 +220,15 @@ fn mismatch(spec: &MapSpec, info: &MapInfo, entries: u32) -> Option<String> {
                 spec.value_size as u64,
             )
         })
-        .or_else(|| differs("entries", info.max_entries().into(), entries.into()))
+        .or_else(|| {
+            let pinned = info.max_entries();
+            // More room than the configuration needs is no reason to lose what is in the map.
+            let roomy = !matches!(spec.capacity, Capacity::Fixed(_)) && pinned >= entries;
+            let (pinned, wanted) = (pinned.into(), entries.into());
+            (!roomy)
+                .then(|| differs("entries", pinned, wanted))
+                .flatten()
+        })
 }
 
 #[cfg(test)]

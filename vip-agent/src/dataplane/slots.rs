@@ -3,7 +3,9 @@
 use std::io;
 use std::os::fd::AsFd;
 
-use vip_common::abi::{AgentSlot, BackendEntry, CLAIMED, InstanceSlot, MacCell, ServiceSlot};
+use vip_common::abi::{
+    ANSWERING, AgentSlot, BackendEntry, CLAIMED, InstanceSlot, MacCell, ServiceSlot,
+};
 use vip_proto::node::Drain;
 use vip_proto::{Epoch, Incarnation, Instant, Vrid};
 
@@ -74,6 +76,24 @@ impl InstanceSlots {
             agent: MappedArray::open(agent, 1)?,
             instances: MappedArray::open(instances, entries)?,
         })
+    }
+
+    /// Number of instances there is room for.
+    #[must_use]
+    #[expect(
+        clippy::len_without_is_empty,
+        reason = "a map is never without entries"
+    )]
+    pub const fn len(&self) -> u32 {
+        self.instances.len()
+    }
+
+    /// Ends the agent's lease now: nothing that is claimed counts any more.
+    ///
+    /// # Errors
+    /// If the slot does not exist.
+    pub fn end_lease(&self) -> io::Result<()> {
+        self.agent.store(0, LEASE, 0)
     }
 
     /// Extends the agent's lease: one store. `anew`: the lease before is over and nothing is
@@ -172,6 +192,33 @@ impl InstanceSlots {
         Ok((claim & CLAIMED != 0).then(|| Epoch(u32::from_le(low))))
     }
 
+    /// Whether ARP and Neighbor Discovery are answered under the present claim.
+    #[must_use]
+    pub fn answers(&self, slot: u32) -> bool {
+        let claim = self.instances.load(slot, CLAIM);
+        claim.is_ok_and(|claim| claim & CLAIMED != 0 && claim & ANSWERING != 0)
+    }
+
+    /// Until when frames that still come are forwarded to the successor; the clock's zero: they are
+    /// not.
+    ///
+    /// # Errors
+    /// If the slot does not exist.
+    pub fn drains_until(&self, slot: u32) -> io::Result<Instant> {
+        self.instances
+            .load(slot, DRAIN_UNTIL)
+            .map(Instant::from_nanos)
+    }
+
+    /// Index of the instance's interface, and its VRID; zeros: no instance has this slot.
+    ///
+    /// # Errors
+    /// If the slot does not exist.
+    pub fn place(&self, slot: u32) -> io::Result<(u32, u32)> {
+        let [ifindex, vrid] = bytemuck::cast(self.instances.load(slot, IFINDEX_VRID)?);
+        Ok((ifindex, vrid))
+    }
+
     /// When the present claim, or else the last one, began to answer; the clock's zero: never.
     ///
     /// # Errors
@@ -249,6 +296,14 @@ impl ServiceSlots {
     /// What `mmap` answers.
     pub fn open(map: impl AsFd, entries: u32) -> io::Result<Self> {
         MappedArray::open(map, entries).map(Self)
+    }
+
+    /// The present steering.
+    ///
+    /// # Errors
+    /// If the slot does not exist.
+    pub fn get(&self, slot: u32) -> io::Result<ServiceSlot> {
+        self.0.load(slot, 0).map(bytemuck::cast)
     }
 
     /// Changes the steering: one store.

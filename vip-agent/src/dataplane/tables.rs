@@ -57,12 +57,6 @@ impl Tables {
         tables
     }
 
-    /// Number of instances.
-    #[must_use]
-    pub const fn instances(&self) -> u32 {
-        self.instances
-    }
-
     /// Brings the maps in line; answers whether anything had to be changed.
     ///
     /// # Errors

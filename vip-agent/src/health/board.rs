@@ -25,6 +25,9 @@ pub struct Condition {
     pub trouble: Option<String>,
     /// Whether it gets the packets.
     pub active: bool,
+    /// Whether the agent before this one steered to it: it counts as healthy until it is known not to
+    /// be.
+    pub kept: bool,
 }
 
 impl Condition {
@@ -32,8 +35,8 @@ impl Condition {
     #[must_use]
     pub fn candidate(&self) -> Candidate {
         Candidate {
-            healthy: self.passes == Some(true),
-            resolved: self.reach.is_some(),
+            healthy: self.passes.unwrap_or(self.kept),
+            resolved: self.reach.is_some() || (self.kept && self.trouble.is_none()),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Runs the checks of one configuration and steers each instance to its first healthy backend.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -41,11 +42,13 @@ pub struct Supervisor {
 
 impl Supervisor {
     /// Writes every instance's steering, and starts to check and to watch. `l2` instances have no
-    /// backend until one was found healthy. Must be called within the runtime.
+    /// backend until one was found healthy: unless this agent goes on (`resumed`) with a data plane that
+    /// steers to one, which then keeps its packets until its check fails. Must be called within the
+    /// runtime.
     ///
     /// # Errors
-    /// [`RunError::Io`] if a slot cannot be written.
-    pub fn start(config: &Config, slots: &Slots) -> Result<Self, RunError> {
+    /// [`RunError::Io`] if a slot cannot be read or written.
+    pub fn start(config: &Config, slots: &Slots, resumed: bool) -> Result<Self, RunError> {
         let mut supervisor = Self {
             boards: Boards::new(),
             tasks: JoinSet::new(),
@@ -57,27 +60,26 @@ impl Supervisor {
                 Steering::Local => (STEER_LOCAL, [].as_slice()),
                 Steering::L2 { backends } => (STEER_L2, backends.as_slice()),
             };
-            slots
-                .services
-                .set(
-                    service,
-                    ServiceSlot {
-                        mode,
-                        backend: NO_BACKEND,
-                    },
-                )
-                .map_err(RunError::io(format!(
-                    "writing the steering of {}",
-                    instance.name
-                )))?;
+            let first = first_backend(config, number);
+            let what = || RunError::io(format!("writing the steering of {}", instance.name));
+            let kept = if resumed && mode == STEER_L2 {
+                kept(slots, service, first, backends.len()).map_err(what())?
+            } else {
+                None
+            };
+            if kept.is_none() {
+                let backend = NO_BACKEND;
+                let unsteered = ServiceSlot { mode, backend };
+                slots.services.set(service, unsteered).map_err(what())?;
+            }
             if backends.is_empty() {
                 continue;
             }
             let pool = Arc::new(Pool {
                 instance: instance.name.clone(),
                 service,
-                first_backend: first_backend(config, number),
-                board: Board::new(backends.iter().map(unknown).collect()),
+                first_backend: first,
+                board: Board::new(conditions(backends, kept)),
                 slots: slots.clone(),
             });
             supervisor
@@ -152,6 +154,23 @@ impl Supervisor {
     }
 }
 
+/// Which of the instance's backends the data plane steers to, by its place among them.
+fn kept(slots: &Slots, service: u32, first: u32, count: usize) -> io::Result<Option<usize>> {
+    let ServiceSlot { mode, backend } = slots.services.get(service)?;
+    let place = backend.checked_sub(first).map(|place| place as usize);
+    Ok(place.filter(|place| mode == STEER_L2 && backend != NO_BACKEND && *place < count))
+}
+
+/// What is known at the start. The backend that is `kept` was good enough for the agent before.
+fn conditions(backends: &[Backend], kept: Option<usize>) -> Vec<Condition> {
+    let mut conditions: Vec<Condition> = backends.iter().map(unknown).collect();
+    if let Some(condition) = kept.and_then(|kept| conditions.get_mut(kept)) {
+        condition.kept = true;
+        condition.active = true;
+    }
+    conditions
+}
+
 fn unknown(backend: &Backend) -> Condition {
     Condition {
         name: backend.name.clone(),
@@ -161,6 +180,7 @@ fn unknown(backend: &Backend) -> Condition {
         reach: None,
         trouble: None,
         active: false,
+        kept: false,
     }
 }
 

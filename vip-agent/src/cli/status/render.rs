@@ -40,8 +40,9 @@ fn header(status: &Status) -> String {
     } else {
         "not real-time"
     };
+    let resumed = if status.resumed { " (resumed)" } else { "" };
     let mut text = format!(
-        "{HEADING}{}{HEADING:#} ({})  vip-agent {}, pid {}, up {}  adverts every {}, {realtime}\n",
+        "{HEADING}{}{HEADING:#} ({})  vip-agent {}, pid {}, up {}{resumed}  adverts every {}, {realtime}\n",
         status.node,
         status.address,
         status.version,

@@ -76,6 +76,7 @@ fn status() -> Status {
         uptime_ms: 3_723_000,
         advert_interval_us: 10_000,
         realtime: true,
+        resumed: false,
         interfaces: vec![InterfaceStatus {
             name: "eth0".into(),
             ifindex: 2,

@@ -22,6 +22,7 @@ fn status() -> Status {
         uptime_ms: 1,
         advert_interval_us: 10_000,
         realtime: true,
+        resumed: false,
         interfaces: Vec::new(),
         instances: Vec::new(),
         peers: Vec::new(),
