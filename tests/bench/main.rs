@@ -138,3 +138,23 @@ fn filled_in(document: &str, suite: &str, rows: &Rows) -> String {
 fn write(file: &Path, text: &str) -> Result<()> {
     std::fs::write(file, text).with_context(|| format!("writing {}", file.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_keeps_everything_outside_the_marks() {
+        let mut rows = Rows::default();
+        rows.numbers("flip", "1 VIP", "claim", "ns", vec![5, 7, 6]);
+        let old =
+            "a\n<!-- bench: flip -->\nold\n<!-- end -->\nb\n<!-- bench: x -->\nx\n<!-- end -->\n";
+        let new = filled_in(old, "flip", &rows);
+        assert!(new.starts_with("a\n<!-- bench: flip -->\n"), "{new}");
+        assert!(new.contains("| flip | 1 VIP | vip | claim | ns | 3 | 5 | 6 | 7 | 7 |\n"));
+        let rest = "<!-- end -->\nb\n<!-- bench: x -->\nx\n<!-- end -->\n";
+        assert!(new.ends_with(rest) && !new.contains("old"), "{new}");
+        assert_eq!(filled_in(&new, "flip", &rows), new);
+        assert_eq!(filled_in("no marks", "flip", &rows), "no marks");
+    }
+}

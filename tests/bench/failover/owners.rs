@@ -53,3 +53,23 @@ fn answerer(frame: &[u8], vip: Ipv4Addr) -> Option<[u8; 6]> {
         .then(|| frame.get(22..28)?.try_into().ok())
         .flatten()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_answer_for_the_vip_names_an_owner() {
+        let vip = Ipv4Addr::new(10, 1, 0, 100);
+        let mac = [2, 0, 0, 0, 1, 2];
+        let question = request([2, 0, 0, 0, 1, 1], Ipv4Addr::new(10, 1, 0, 1), vip);
+        assert_eq!(question.len(), 42);
+        assert_eq!(answerer(&question, vip), None);
+        // The answer has the VIP as its sender.
+        let mut answer = request(mac, vip, Ipv4Addr::new(10, 1, 0, 1));
+        answer[21] = 2;
+        assert_eq!(answerer(&answer, vip), Some(mac));
+        assert_eq!(answerer(&answer, Ipv4Addr::new(10, 1, 0, 101)), None);
+        assert_eq!(answerer(&answer[..30], vip), None);
+    }
+}

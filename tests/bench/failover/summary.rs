@@ -93,3 +93,34 @@ fn ratio(rows: &Rows, gap: &Row) -> String {
         _ => "–".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A gap in milliseconds and packets lost.
+    fn add(rows: &mut Rows, case: &str, system: &str, gap: u64, lost: u64) {
+        let row = |metric, samples| Row::new("failover", case, metric, samples).of(system);
+        rows.add(row("gap", vec![gap * 1_000_000]).unit("ms", 1_000_000));
+        rows.add(row(LOST, vec![lost]));
+    }
+
+    #[test]
+    fn others_are_compared_with_vip_in_the_same_case() {
+        let mut rows = Rows::default();
+        add(&mut rows, "crash", VIP, 4, 40);
+        add(&mut rows, "switchover", VIP, 1, 0);
+        add(&mut rows, "crash", "keepalived 10ms", 36, 360);
+        add(&mut rows, "switchover", "keepalived 10ms", 9, 90);
+        let plain = tables(&rows)[0].plain();
+        let lines: Vec<&str> = plain.lines().collect();
+        assert_eq!(lines.len(), 5, "{plain}");
+        assert!(
+            lines[1].starts_with("crash") && lines[2].starts_with("crash"),
+            "{plain}"
+        );
+        assert!(lines[2].ends_with("  9.0"), "{plain}");
+        // Compared with nothing lost, everything is infinitely worse.
+        assert!(lines[4].ends_with("  –"), "{plain}");
+    }
+}
