@@ -10,8 +10,8 @@ use super::{rival, vip};
 use crate::options::Options;
 use crate::rows::VIP;
 
-/// Where a keepalived run takes seconds, this many must do.
-const SLOW_RUNS: u32 = 5;
+/// Where a run takes seconds, or says little that others do not, this many must do.
+const FEW: u32 = 5;
 
 /// Adverts each 100 ms and probes each millisecond, three of which may stay unanswered: the defaults.
 pub(super) fn default_plan() -> Plan {
@@ -55,7 +55,7 @@ fn other_settings(options: &Options) -> Vec<Series> {
     if options.quick {
         return vec![vip_series("vip fast", fast, each(&[Crash], runs))];
     }
-    let faults = [each(&[Crash], runs), each(&[Kill, Hang], half(runs))].concat();
+    let faults = [each(&[Crash], runs), each(&[Kill, Hang], runs.min(FEW))].concat();
     vec![
         vip_series("vip fast", fast, faults.clone()),
         vip_series("vip 10ms", short, faults),
@@ -94,8 +94,9 @@ fn many(options: &Options) -> Vec<Series> {
     let sizes: &[(u16, bool)] = if options.quick {
         &[(1_000, true)]
     } else {
-        &[(100, false), (10_000, false), (10_000, true)]
+        &[(1, true), (100, false), (10_000, false), (10_000, true)]
     };
+    let most = if options.full { options.runs(20) } else { FEW };
     let series = |(vips, virtual_mac): &(u16, bool)| {
         let plan = Plan {
             vips: *vips,
@@ -103,8 +104,12 @@ fn many(options: &Options) -> Vec<Series> {
             ..default_plan()
         };
         let system = if *virtual_mac { "vip virtual-mac" } else { VIP };
-        let crashes = each(&[Crash], half(options.runs(20)));
-        vip_series(system, plan, crashes).called(&format!("{vips} VIPs"))
+        let crashes = each(&[Crash], options.runs(20).min(most));
+        let series = vip_series(system, plan, crashes);
+        match vips {
+            1 => series,
+            _ => series.called(&format!("{vips} VIPs")),
+        }
     };
     sizes.iter().map(series).collect()
 }
