@@ -29,6 +29,8 @@ pub(crate) struct Cluster {
     pub(crate) time: u64,
     pub(crate) hosts: Vec<Host>,
     pub(crate) wire: Vec<Advert>,
+    /// The latest that was ever claimed.
+    epoch: Epoch,
     /// Faults that may still happen.
     pub(crate) budget: u8,
     /// Whether the last advert from one to the other was lost.
@@ -49,6 +51,8 @@ pub(crate) struct Cluster {
     /// Nothing but orders and the network's faults so far: there is no moment without a node that
     /// takes packets.
     seamless: bool,
+    /// There was an order already.
+    ordered: bool,
     /// Nothing but restarts: the instance stays where it is.
     steadfast: bool,
     /// The rules broken on the way here, by their bits in [`crate::properties`].
@@ -91,6 +95,7 @@ impl Cluster {
             time: 0,
             hosts: (0..count).map(|_| Host::new(begin, count)).collect(),
             wire: Vec::new(),
+            epoch: Epoch(0),
             budget: 0,
             lost_last: vec![vec![false; count]; count],
             cut: None,
@@ -102,6 +107,7 @@ impl Cluster {
             deaf: vec![vec![false; count]; count],
             probe_lost: vec![vec![false; count]; count],
             seamless: false,
+            ordered: false,
             steadfast: false,
             broken: 0,
             setup,
@@ -379,6 +385,7 @@ impl Cluster {
 
     fn claim(&mut self, index: usize, claim: Claim) {
         let host = &mut self.hosts[index];
+        self.epoch = self.epoch.max(claim.epoch);
         let goes_on = host.kernel.claim.is_some();
         if claim.epoch < host.claimed || (!goes_on && claim.epoch <= host.known) {
             self.broken |= broken::EPOCH;
@@ -503,6 +510,7 @@ impl Cluster {
     }
 
     pub(crate) fn switch_over(&mut self, index: usize) {
+        self.ordered();
         self.tell(index, |agent, now| {
             let order = Command::Switchover { to: None };
             // Refused, it changes nothing.
@@ -513,14 +521,16 @@ impl Cluster {
     }
 
     pub(crate) fn shut_down(&mut self, index: usize) {
+        self.ordered();
         // With nobody to hand over to, there is nobody to take packets.
-        self.seamless &= self.hosts.iter().filter(|host| host.runs()).count() > 1;
+        self.seamless &= self.hosts[index].knows_a_backup();
         self.steadfast = false;
         self.tell(index, Node::handle_shutdown);
         self.disturbed();
     }
 
     pub(crate) fn restart(&mut self, index: usize) {
+        self.ordered();
         self.steadfast = self.seamless;
         self.tell(index, |agent, now| agent.handle_restart(now, GRACE));
         self.disturbed();
@@ -529,6 +539,11 @@ impl Cluster {
     pub(crate) fn lose_probe(&mut self, from: usize, to: usize) {
         self.deaf[from][to] = true;
         self.disturbed();
+    }
+
+    /// Orders that cross each other may undo each other: the first is the one that counts.
+    fn ordered(&mut self) {
+        self.seamless &= !std::mem::replace(&mut self.ordered, true);
     }
 
     /// Something has failed that costs packets.
@@ -570,11 +585,7 @@ impl Cluster {
     pub(crate) fn digest(&self) -> u64 {
         let mut hasher = Mixer::default();
         let sent: Vec<[u64; LIVES]> = self.hosts.iter().map(|host| host.sent).collect();
-        let claimed = self.hosts.iter().map(|host| host.claimed.max(host.known).0);
-        let wired = self.wire.iter().map(|advert| advert.content.record.epoch.0);
-        let waiting = self.hosts.iter().flat_map(|host| &host.inbox);
-        let waiting = waiting.map(|advert| advert.content.record.epoch.0);
-        let epoch = claimed.chain(wired).chain(waiting).max().unwrap_or(0);
+        let epoch = self.epoch.0;
         let mut origin = Origin {
             now: Instant::default(),
             memory: u64::try_from(self.setup.memory().as_nanos()).unwrap(),

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use vip_proto::election::State;
-use vip_proto::node::EchoSeen;
+use vip_proto::node::{EchoSeen, PeerInstance};
 use vip_proto::{Epoch, Incarnation, Instant, Node};
 
 use crate::canonical::LIVES;
@@ -109,6 +109,14 @@ impl Host {
     pub(crate) fn state(&self) -> Option<State> {
         let agent = self.agent.as_ref()?;
         Some(agent.status(self.clock).instances[0].state)
+    }
+
+    /// Whether the agent knows a peer that could take over.
+    pub(crate) fn knows_a_backup(&self) -> bool {
+        let status = self.agent.as_ref().map(|agent| agent.status(self.clock));
+        let mut peers = status.iter().flat_map(|status| &status.peers);
+        let ready = |says: &PeerInstance| says.state == State::Backup && says.priority > 0;
+        peers.any(|peer| peer.alive && peer.instances.iter().any(ready))
     }
 
     pub(crate) fn epoch(&self) -> Epoch {
