@@ -370,7 +370,7 @@ fn decision(from: State, to: State, reason: TransitionReason) -> u64 {
 }
 
 /// All reasons.
-const REASONS: [TransitionReason; 13] = [
+const REASONS: [TransitionReason; 17] = [
     TransitionReason::Started,
     TransitionReason::ActiveDown,
     TransitionReason::Successor,
@@ -384,6 +384,10 @@ const REASONS: [TransitionReason; 13] = [
     TransitionReason::LinkUp,
     TransitionReason::DataplaneFailed,
     TransitionReason::Shutdown,
+    TransitionReason::NodeDead,
+    TransitionReason::AgentDead,
+    TransitionReason::Resumed,
+    TransitionReason::Conflict,
 ];
 
 /// The number of a reason, which never changes.
@@ -402,6 +406,10 @@ const fn reason_number(reason: TransitionReason) -> u8 {
         TransitionReason::LinkUp => 11,
         TransitionReason::DataplaneFailed => 12,
         TransitionReason::Shutdown => 13,
+        TransitionReason::NodeDead => 14,
+        TransitionReason::AgentDead => 15,
+        TransitionReason::Resumed => 16,
+        TransitionReason::Conflict => 17,
     }
 }
 

@@ -288,6 +288,20 @@ fn event_of(report: &Report) -> Event {
             kept,
         },
         Report::VipsDiffer { vrid, peer } => Event::VipsDiffer { vrid, peer: peer.0 },
+        Report::OwnStall { late } => Event::OwnStall { late },
+        Report::AgentLate { peer } => Event::AgentLate { peer: peer.0 },
+        Report::ProbesUnanswered { peer, count } => Event::ProbesUnanswered {
+            peer: peer.0,
+            count: count.into(),
+            answered: None,
+        },
+        Report::AdvertMissed { peer, since } => Event::AdvertMissed {
+            peer: peer.0,
+            since,
+        },
+        Report::LeaseBegun { until } => Event::LeaseBegun { until },
+        Report::LeaseEnded { until, told } => Event::LeaseEnded { until, told },
+        Report::HandoverFailed { vrid, peer } => Event::HandoverFailed { vrid, peer: peer.0 },
         Report::Rejected { from, reason } => Event::Rejected {
             from: from.0,
             reason,
