@@ -76,9 +76,11 @@ fn rivals(options: &Options) -> Vec<Series> {
         faults.clone(),
     )];
     if !options.quick {
-        let most = if options.full { runs } else { SLOW_RUNS };
+        let most = if options.full { runs } else { FEW };
         let slow = faults
             .into_iter()
+            // That one does not depend on the interval.
+            .filter(|(fault, _)| *fault != Reload)
             .map(|(fault, runs)| (fault, runs.min(most)));
         all.push(rival_series(
             "keepalived 1s",
