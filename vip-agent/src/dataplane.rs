@@ -79,12 +79,25 @@ impl std::fmt::Debug for Dataplane {
 
 impl Dataplane {
     /// Loads the program with maps for this configuration, reusing pinned maps if they fit, and
-    /// writes the VIP tables. Nothing is attached yet. Unless the data plane goes on `resumed`, no
-    /// lease is valid afterwards and nothing is claimed.
+    /// writes the VIP tables. No lease is valid afterwards and nothing is claimed; nothing is attached
+    /// yet.
     ///
     /// # Errors
     /// [`RunError::Dataplane`] with what the kernel answered.
-    pub fn load(config: &Config, resumed: bool) -> Result<Self, RunError> {
+    pub fn load(config: &Config) -> Result<Self, RunError> {
+        Self::load_with(config, false)
+    }
+
+    /// As [`Self::load`], for an agent that goes on with the data plane that is at work: lease and
+    /// claims stay.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn reload(config: &Config) -> Result<Self, RunError> {
+        Self::load_with(config, true)
+    }
+
+    fn load_with(config: &Config, resumed: bool) -> Result<Self, RunError> {
         let pins = Pins::new(&config.node.pin_dir);
         let sizes = Sizes::of(config);
         prepare_pins(&pins, sizes)?;

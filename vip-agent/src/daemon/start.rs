@@ -175,7 +175,11 @@ async fn prepare<'p>(
     earlier::clear_loopback(config, handle, !excluded.is_empty()).await?;
     earlier::detach(handle, excluded).await?;
     progress.provisioned = provisioned_vips(config);
-    let dataplane = Dataplane::load(config, progress.elected.is_some())?;
+    let dataplane = if progress.elected.is_some() {
+        Dataplane::reload(config)?
+    } else {
+        Dataplane::load(config)?
+    };
     let dataplane = progress.dataplane.insert(dataplane);
     progress
         .settings
