@@ -26,6 +26,8 @@ pub struct Node {
     pub host: Host,
     /// The agent's configuration; changes count from the next start on.
     pub config: NodeConfig,
+    /// The program it runs; `None`: the one under test.
+    pub program: Option<PathBuf>,
     /// The agent, while it runs.
     agent: Option<Process>,
 }
@@ -40,6 +42,7 @@ impl Node {
         Ok(Self {
             host: host.clone(),
             config,
+            program: None,
             agent: None,
         })
     }
@@ -77,7 +80,10 @@ impl Node {
             self.host.name()
         );
         self.config.write()?;
-        let mut command = Command::new(agent_program()?);
+        let mut command = match &self.program {
+            Some(program) => Command::new(program),
+            None => Command::new(agent_program()?),
+        };
         command
             .arg("run")
             .arg("--config")
@@ -101,6 +107,22 @@ impl Node {
         let status = self.agent()?.wait(PATIENCE)?;
         self.agent = None;
         Ok(status)
+    }
+
+    /// Asks the agent to stop (SIGTERM), without waiting for it.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn terminate(&mut self) -> Result<()> {
+        self.agent()?.signal(Signal::TERM)
+    }
+
+    /// Asks the agent to reload (SIGHUP), without waiting for it.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn hang_up(&mut self) -> Result<()> {
+        self.agent()?.signal(Signal::HUP)
     }
 
     /// Waits for the agent to end by itself.
