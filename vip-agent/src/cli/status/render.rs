@@ -208,13 +208,21 @@ fn peers(status: &Status) -> String {
     if status.peers.is_empty() {
         return format!("{DOUBTFUL}no peers: nothing takes over from this node{DOUBTFUL:#}\n");
     }
-    let mut table = table(&["peer", "state", "last heard", "adverts", "instances"]);
+    let mut table = table(&[
+        "peer",
+        "state",
+        "last heard",
+        "adverts",
+        "probes",
+        "instances",
+    ]);
     for peer in &status.peers {
         table.add_row([
             Cell::new(peer.address),
             Cell::new(if peer.alive { "alive" } else { "DOWN" }),
             Cell::new(last_heard(peer)),
             number(grouped(peer.adverts)),
+            Cell::new(probes(peer)),
             Cell::new(peer_instances(peer, status)),
         ]);
     }
@@ -230,6 +238,18 @@ fn last_heard(peer: &PeerStatus) -> String {
         Some(heard) => format!("{heard:.0}")
             .parse()
             .map_or_else(|_| "long ago".into(), |heard| format!("{} ago", age(heard))),
+    }
+}
+
+/// How its data plane answers liveness probes, if any are sent.
+fn probes(peer: &PeerStatus) -> String {
+    match &peer.probe {
+        None => "-".into(),
+        Some(probe) if probe.unanswered > 1 => format!("{} unanswered", probe.unanswered),
+        Some(probe) if !probe.answered => "not answered".into(),
+        Some(probe) => probe
+            .round_trip_us
+            .map_or_else(|| "answered".into(), |rtt| format!("{rtt} us")),
     }
 }
 

@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use super::render::render;
 use super::*;
 use crate::api::{
-    BackendStatus, InstanceStatus, InterfaceStatus, PeerInstance, PeerStatus, TakeoverStatus,
-    VipStatus,
+    BackendStatus, InstanceStatus, InterfaceStatus, PeerInstance, PeerStatus, ProbeStatus,
+    TakeoverStatus, VipStatus,
 };
 
 fn ip(text: &str) -> IpAddr {
@@ -57,6 +57,11 @@ fn peer() -> PeerStatus {
             priority: 90,
             epoch: 7,
         }],
+        probe: Some(ProbeStatus {
+            answered: true,
+            unanswered: 0,
+            round_trip_us: Some(47),
+        }),
     }
 }
 
@@ -186,6 +191,7 @@ fn link_down_and_peer_lost() {
         alive: false,
         adverts: 0,
         instances: Vec::new(),
+        probe: None,
     };
     status.peers = vec![
         PeerStatus {
