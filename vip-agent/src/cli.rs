@@ -9,6 +9,7 @@ mod run;
 mod schema;
 mod status;
 mod switchover;
+mod why;
 
 use std::io::{self, Write};
 use std::path::PathBuf;

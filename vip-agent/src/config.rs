@@ -30,6 +30,7 @@ use vip_proto::{Priority, Vrid};
 pub use diagnostic::{Finding, LoadError, Severity};
 pub use host::{InterfaceFacts, host_findings};
 pub use load::{Loaded, load};
+pub(crate) use validate::{PIN_DIR, RUNTIME_DIR};
 
 /// One node's configuration.
 #[derive(Debug, Clone)]

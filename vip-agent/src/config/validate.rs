@@ -18,8 +18,8 @@ use super::{Config, Node, OnExit, XdpMode, raw};
 const RECOMMENDED_VIPS: usize = 8;
 /// More nodes than this exceed what clouds recommend.
 const RECOMMENDED_NODES: usize = 10;
-const RUNTIME_DIR: &str = "/run/vip-agent";
-const PIN_DIR: &str = "/sys/fs/bpf/vip-agent";
+pub(crate) const RUNTIME_DIR: &str = "/run/vip-agent";
+pub(crate) const PIN_DIR: &str = "/sys/fs/bpf/vip-agent";
 
 /// Checks the file, whose relative paths start at `base`. `None`, or errors among the findings: it
 /// cannot be used.
