@@ -32,6 +32,7 @@ const EXAMPLES: &str = "\
 Examples:
   vip-agent keygen /etc/vip-agent/cluster.key    make a key, to be copied to all nodes
   vip-agent check /etc/vip-agent/vip-agent.toml  find mistakes before they matter
+  vip-agent why                                  what led to the last failovers
   vip-agent run --config /etc/vip-agent/vip-agent.toml
   vip-agent status --watch
   vip-agent switchover web
@@ -47,6 +48,8 @@ enum Command {
     Switchover(switchover::Args),
     /// Apply a changed configuration, or another version of the program, without a failover
     Reload(reload::Args),
+    /// Tell what led to the last transitions
+    Why(why::Args),
     /// Check a configuration file
     Check(check::Args),
     /// Print the version of the data plane
@@ -136,6 +139,7 @@ pub fn main() -> ExitCode {
         Command::Status(args) => status::run(&args),
         Command::Switchover(args) => switchover::run(&args),
         Command::Reload(args) => reload::run(&args),
+        Command::Why(args) => why::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Abi(args) => abi::run(&args),
         Command::Schema(args) => schema::run(&args),

@@ -18,7 +18,10 @@ impl Driver {
         let Some(mut prober) = self.prober.take() else {
             return;
         };
-        prober.collect(|peer, echo| self.node.handle_echo(peer, echo, clock::now()));
+        prober.collect(|peer, echo| {
+            self.flight.answered(peer, echo.arrived);
+            self.node.handle_echo(peer, echo, clock::now());
+        });
         self.prober = Some(prober);
         self.drain();
     }

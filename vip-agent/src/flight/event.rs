@@ -288,11 +288,13 @@ impl Event {
     #[must_use]
     pub const fn merging(&self) -> Option<Merging> {
         match self {
-            Self::AdvertMissed { .. } | Self::AgentLate { .. } => Some(Merging::SIGN),
-            Self::ProbesUnanswered { .. } | Self::OwnStall { .. } => Some(Merging {
-                keep: Keep::Most,
-                ..Merging::SIGN
-            }),
+            Self::AgentLate { .. } => Some(Merging::SIGN),
+            Self::AdvertMissed { .. } | Self::ProbesUnanswered { .. } | Self::OwnStall { .. } => {
+                Some(Merging {
+                    keep: Keep::Most,
+                    ..Merging::SIGN
+                })
+            }
             Self::LeaseRenewedLate { .. } => Some(Merging {
                 keep: Keep::Least,
                 ..Merging::SIGN

@@ -1,12 +1,13 @@
 //! The writing end: one per process, on the election thread.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use vip_common::abi::FLIGHT_RECORDS;
 use vip_proto::election::Command;
 use vip_proto::node::{Action, Drain, LinkState, Report};
-use vip_proto::{Incarnation, Instant, Vrid};
+use vip_proto::{Incarnation, Instant, NodeAddress, Vrid};
 
 use super::event::{AgentIdentity, Event, Keep, Link, Merging, NAME_PART, NamePart};
 use super::record::merged_word;
@@ -16,6 +17,9 @@ use crate::dataplane::flight::FlightRing;
 /// Kinds of events that may be merged at the same time; of more, the one that was longest not seen
 /// begins anew.
 const MERGING: usize = 64;
+
+/// Peers whose last answer is remembered.
+const PEERS: usize = 64;
 
 /// A lease that is renewed with less than this part of it left was renewed late.
 const LATE_PART: u32 = 8;
@@ -30,6 +34,8 @@ pub struct Recorder {
     lease: Option<Instant>,
     /// By VRID: the link as it was last seen.
     links: [Option<Link>; 256],
+    /// When peers last answered a probe.
+    answers: [Option<(IpAddr, Instant)>; PEERS],
     /// Whether adverts cannot be sent.
     mute: bool,
     /// Records that could not be written.
@@ -48,6 +54,24 @@ struct Merged {
     detail: u64,
 }
 
+impl Merged {
+    /// Whether the record still tells the truth with this event in it. That a peer is dead is told
+    /// with the row of probes that shows it, not with a single loss long before.
+    fn goes_on_with(&self, event: &Event) -> bool {
+        match (self.event, *event) {
+            (
+                Event::ProbesUnanswered { answered, .. },
+                Event::ProbesUnanswered {
+                    count,
+                    answered: now,
+                    ..
+                },
+            ) => (self.detail, count) == (1, 1) || answered == now && self.more == 0,
+            _ => true,
+        }
+    }
+}
+
 impl Recorder {
     /// Goes on with this ring.
     #[must_use]
@@ -59,6 +83,7 @@ impl Recorder {
             merging: [None; MERGING],
             lease: None,
             links: [None; 256],
+            answers: [None; PEERS],
             mute: false,
             lost: 0,
         }
@@ -114,10 +139,22 @@ impl Recorder {
                 drain: drain.map(|Drain { mac, until }| (mac, until)),
             }),
             Action::Announce { vrid } => self.note(Event::Announced { vrid }),
-            Action::Report(report) => self.note(event_of(&report)),
+            Action::Report(report) => self.report(&report),
             // Too often, or told by what follows.
             Action::Probe { .. } | Action::Session { .. } | Action::Transmit => {}
         }
+    }
+
+    fn report(&mut self, report: &Report) {
+        let mut event = event_of(report);
+        if let Event::ProbesUnanswered { peer, answered, .. } = &mut event {
+            let answers = self.answers.iter().flatten();
+            *answered = answers
+                .clone()
+                .find(|(of, _)| of == peer)
+                .map(|(_, at)| *at);
+        }
+        self.note(event);
     }
 
     /// Records a command that was accepted.
@@ -127,6 +164,14 @@ impl Recorder {
                 vrid,
                 peer: to.map(|peer| peer.0),
             }),
+        }
+    }
+
+    /// Remembers when a peer last answered a probe, for when it does not any more.
+    pub fn answered(&mut self, peer: NodeAddress, at: Instant) {
+        let known = |slot: &&mut Option<(IpAddr, Instant)>| slot.is_none_or(|(of, _)| of == peer.0);
+        if let Some(slot) = self.answers.iter_mut().find(known) {
+            *slot = Some((peer.0, at));
         }
     }
 
@@ -205,6 +250,7 @@ impl Recorder {
             merged.number >= oldest
                 && at.saturating_since(merged.last) <= rule.within
                 && are_alike(&merged.event, event, rule)
+                && merged.goes_on_with(event)
         }) else {
             return false;
         };

@@ -44,6 +44,10 @@ fn because(story: &Story, to: State, reason: TransitionReason) -> String {
         TransitionReason::LinkGone => "its interface is gone".into(),
         TransitionReason::LinkUp => "its interface is back".into(),
         TransitionReason::DataplaneFailed => "its data plane did not take a write".into(),
+        TransitionReason::NodeDead => node_dead(story),
+        TransitionReason::AgentDead => agent_dead(story),
+        TransitionReason::Resumed => "its agent goes on where its predecessor stopped".into(),
+        TransitionReason::Conflict => foreign_claim(story),
         TransitionReason::Shutdown if to == State::Initialize => "its agent stops".into(),
         TransitionReason::Shutdown => "its agent was stopped".into(),
     }
@@ -60,6 +64,42 @@ fn active_down(story: &Story) -> String {
             ago(story.at, since)
         ),
         Some(_) | None => "no node was heard to be Active within the down interval".into(),
+    }
+}
+
+fn node_dead(story: &Story) -> String {
+    match latest(story, |event| {
+        matches!(event, Event::ProbesUnanswered { .. })
+    }) {
+        Some(Event::ProbesUnanswered {
+            peer,
+            count,
+            answered,
+        }) => {
+            let last = answered.map_or_else(String::new, |answered| {
+                format!(", the last answer came {} before", ago(story.at, answered))
+            });
+            format!("node {peer} was dead: it left {count} probes unanswered{last}")
+        }
+        Some(_) | None => "the Active node was dead: it answered no probes".into(),
+    }
+}
+
+fn agent_dead(story: &Story) -> String {
+    let missed = latest(story, |event| matches!(event, Event::AdvertMissed { .. }));
+    let peer = match missed {
+        Some(Event::AdvertMissed { peer, .. }) => format!("of {peer}"),
+        Some(_) | None => "of the Active node".into(),
+    };
+    format!("the agent {peer} was dead or hung: its data plane said that the lease is over")
+}
+
+fn foreign_claim(story: &Story) -> String {
+    match latest(story, |event| matches!(event, Event::ForeignClaim { .. })) {
+        Some(Event::ForeignClaim { address, mac, .. }) => {
+            format!("another station, {} ({address}), claims it", mac_text(mac))
+        }
+        Some(_) | None => "another station claims it".into(),
     }
 }
 

@@ -99,6 +99,69 @@ fn adverts_of_the_active_node_stop() {
 }
 
 #[test]
+fn the_active_node_dies() {
+    let text = told(
+        &[
+            (
+                0,
+                Event::ProbesUnanswered {
+                    peer: peer(),
+                    count: 1,
+                    answered: Some(at(0)),
+                },
+            ),
+            (
+                2_900,
+                Event::ProbesUnanswered {
+                    peer: peer(),
+                    count: 3,
+                    answered: Some(at(0)),
+                },
+            ),
+            (2_930, claimed(3, true)),
+            (
+                2_935,
+                transition(State::Backup, State::Active, TransitionReason::NodeDead, 3),
+            ),
+            (2_940, announced()),
+            (
+                90_000,
+                Event::AdvertMissed {
+                    peer: peer(),
+                    since: at(0),
+                },
+            ),
+            (400_000, Event::PeerDown { peer: peer() }),
+        ],
+        1,
+    );
+    insta::assert_snapshot!("node_dead", text);
+}
+
+#[test]
+fn the_agent_of_the_active_node_hangs() {
+    let text = told(
+        &[
+            (
+                0,
+                Event::AdvertMissed {
+                    peer: peer(),
+                    since: at(0),
+                },
+            ),
+            (126_000, claimed(3, true)),
+            (
+                126_004,
+                transition(State::Backup, State::Active, TransitionReason::AgentDead, 3),
+            ),
+            (126_010, announced()),
+        ],
+        1,
+    );
+    insta::assert_snapshot!("agent_dead", text);
+}
+
+#[test]
 fn the_agent_is_frozen_and_thawed() {
     let text = told(
         &[

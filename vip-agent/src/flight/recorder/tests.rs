@@ -39,14 +39,6 @@ fn transition() -> Event {
     }
 }
 
-fn unanswered(last: u8, count: u64) -> Event {
-    Event::ProbesUnanswered {
-        peer: peer(last),
-        count,
-        answered: None,
-    }
-}
-
 #[test]
 fn a_new_agent_goes_on_where_the_last_one_was_killed() {
     let (ring, file) = ring();
@@ -112,15 +104,16 @@ fn signs_are_merged_by_peer_and_until_a_decision() {
     let (ring, _file) = ring();
     let ring = Arc::new(ring);
     let mut recorder = Recorder::new(Arc::clone(&ring));
+    let late = |last| Event::AgentLate { peer: peer(last) };
     for (event, time) in [
-        (unanswered(1, 1), 0),
-        (unanswered(2, 1), 1),
-        (unanswered(1, 3), 2),
-        (unanswered(1, 2), 3),
+        (late(1), 0),
+        (late(2), 1),
+        (late(1), 2),
+        (late(1), 3),
         (transition(), 4),
-        (unanswered(1, 1), 5),
+        (late(1), 5),
         // Long after.
-        (unanswered(1, 1), 20_000),
+        (late(1), 20_000),
     ] {
         recorder.note_at(event, at(time));
     }
@@ -131,13 +124,74 @@ fn signs_are_merged_by_peer_and_until_a_decision() {
     assert_eq!(
         seen,
         [
-            (unanswered(1, 3), 3),
-            (unanswered(2, 1), 1),
+            (late(1), 3),
+            (late(2), 1),
             (transition(), 1),
-            (unanswered(1, 1), 1),
-            (unanswered(1, 1), 1),
+            (late(1), 1),
+            (late(1), 1),
         ]
     );
+}
+
+#[test]
+fn single_losses_are_merged_and_death_is_told_apart() {
+    let (ring, _file) = ring();
+    let ring = Arc::new(ring);
+    let mut recorder = Recorder::new(Arc::clone(&ring));
+    let lost = |count, answered| Event::ProbesUnanswered {
+        peer: peer(1),
+        count,
+        answered: Some(at(answered)),
+    };
+    for (event, time) in [
+        (lost(1, 10), 12),
+        (lost(1, 1_010), 1_012),
+        (lost(1, 2_010), 2_012),
+        (lost(3, 2_010), 2_014),
+        (transition(), 2_015),
+        // A row that begins with a report of its own.
+        (lost(1, 9_000), 9_002),
+        (lost(3, 9_000), 9_004),
+    ] {
+        recorder.note_at(event, at(time));
+    }
+    let seen: Vec<(Event, u32)> = entries(&ring)
+        .iter()
+        .map(|entry| (entry.event, entry.times))
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            (lost(1, 10), 3),
+            (lost(3, 2_010), 1),
+            (transition(), 1),
+            (lost(3, 9_000), 2),
+        ]
+    );
+}
+
+#[test]
+fn the_last_answer_is_told_with_the_probes_that_had_none() {
+    let (ring, _file) = ring();
+    let ring = Arc::new(ring);
+    let mut recorder = Recorder::new(Arc::clone(&ring));
+    let node = |last| NodeAddress(peer(last));
+    recorder.answered(node(2), at(3));
+    recorder.answered(node(1), at(4));
+    recorder.answered(node(1), at(5));
+    for last in [1, 3] {
+        recorder.action(&Action::Report(Report::ProbesUnanswered {
+            peer: node(last),
+            count: 3,
+        }));
+    }
+    let answers: Vec<Event> = entries(&ring).iter().map(|entry| entry.event).collect();
+    let unanswered = |last, answered| Event::ProbesUnanswered {
+        peer: peer(last),
+        count: 3,
+        answered,
+    };
+    assert_eq!(answers, [unanswered(1, Some(at(5))), unanswered(3, None)]);
 }
 
 #[test]
