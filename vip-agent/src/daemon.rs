@@ -4,6 +4,7 @@
 //! election starts, so that at no moment the kernel answers for a VIP by itself. Down: the other
 //! way round.
 
+mod arrivals;
 mod conflict;
 mod digest;
 mod earlier;
@@ -125,6 +126,7 @@ async fn serve(
         running.shared.announcer.clone(),
     ));
     let mut conflicts = ConflictDesk::default();
+    let mut arrivals = arrivals::Arrivals::default();
     let mut conflicts_are_read = true;
     let mut reloading = Reloading::new(invocation, handle);
     let mut tick = interval(TICK);
@@ -158,7 +160,10 @@ async fn serve(
             reason = running.supervisor.ended() => break Err(RunError::io(
                 "checking the backends",
             )(io::Error::other(reason))),
-            _ = tick.tick() => look_after(running, handle).await,
+            _ = tick.tick() => {
+                arrivals.look(&running.shared);
+                look_after(running, handle).await;
+            }
         }
     };
     if matches!(result, Ok(Some(_))) {

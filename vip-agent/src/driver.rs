@@ -326,7 +326,7 @@ impl Driver {
             }
             Request::Attached(interface) => self.interface_attached(&interface),
             Request::Guarded(interface) => self.interface_guarded(&interface),
-            Request::Record(event) => self.flight.note(event),
+            Request::Record { event, at } => self.flight.note_at(event, at),
             Request::Shutdown => {
                 let pid = std::process::id();
                 self.flight.note(Event::AgentStopping { pid });
@@ -334,6 +334,8 @@ impl Driver {
                 self.end_within(SHUTDOWN_BOUND, false);
             }
             Request::Restart { grace } => {
+                let pid = std::process::id();
+                self.flight.note(Event::AgentRestarting { pid, grace });
                 self.node.handle_restart(now, grace);
                 self.end_within(SHUTDOWN_BOUND, true);
             }

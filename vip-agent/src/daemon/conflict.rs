@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use tracing::{error, info};
+use tracing::{debug, error, info};
 use vip_common::abi::ConflictKind;
 use vip_proto::announce::Defence;
 use vip_proto::{Instant, Vrid};
@@ -13,6 +13,8 @@ use super::shared::Shared;
 use crate::config::{Instance, MacMode, OnConflict};
 use crate::control::view::mac_text;
 use crate::dataplane::events::Conflict;
+use crate::flight::Event;
+use crate::inputs::request::Request;
 
 /// Handles conflicts, each by the policy of its instance.
 #[derive(Debug, Default)]
@@ -27,10 +29,13 @@ impl ConflictDesk {
     pub(super) fn handle(&mut self, shared: &Shared, conflict: &Conflict, now: Instant) {
         let instance = shared.config.instances.get(conflict.instance);
         let vrid = instance.map(|instance| instance.vrid.get());
-        self.log.note(vrid, conflict, now);
+        let said = self.log.note(vrid, conflict, now);
         let Some(instance) = instance else {
             return;
         };
+        if said {
+            record(shared, instance.vrid, conflict, now);
+        }
         match instance.on_conflict {
             OnConflict::Reassert => self.reassert(shared, instance, conflict, now),
             OnConflict::Yield => {}
@@ -78,6 +83,19 @@ const SAY_AGAIN_AFTER: Duration = Duration::from_secs(10);
 /// Claims remembered; beyond that the oldest is forgotten.
 const REMEMBERED: usize = 256;
 
+/// Puts it into the recording.
+fn record(shared: &Shared, vrid: Vrid, conflict: &Conflict, at: Instant) {
+    let event = Event::ForeignClaim {
+        vrid,
+        address: conflict.address,
+        mac: conflict.mac,
+        kind: conflict.kind,
+    };
+    if shared.requests.send(Request::Record { event, at }).is_err() {
+        debug!("the election has ended: a conflict is not recorded");
+    }
+}
+
 /// Says conflicts in the log: each at once, then every ten seconds with how often it was seen.
 #[derive(Debug, Default)]
 struct ConflictLog {
@@ -93,9 +111,10 @@ struct Said {
 
 impl ConflictLog {
     /// Takes notice of one conflict.
-    fn note(&mut self, vrid: Option<u8>, conflict: &Conflict, now: Instant) {
+    /// Answers whether it was said.
+    fn note(&mut self, vrid: Option<u8>, conflict: &Conflict, now: Instant) -> bool {
         let Some(times) = self.times_to_say(conflict, now) else {
-            return;
+            return false;
         };
         let mac = mac_text(conflict.mac);
         let (ifindex, vlan) = (conflict.ifindex, conflict.vlan);
@@ -109,6 +128,7 @@ impl ConflictLog {
                 "another router sends VRRP adverts for an instance this node is active for"
             ),
         }
+        true
     }
 
     /// How many claims a line would stand for; `None`: it is too early for another line.

@@ -169,7 +169,7 @@ pub enum Event {
         /// Which instance.
         vrid: Vrid,
     },
-    /// The first packet for a VIP arrived after the flip.
+    /// The first packet for any VIP arrived after the flip.
     FirstPacket {
         /// Which instance.
         vrid: Vrid,

@@ -30,7 +30,12 @@ pub enum Request {
         reply: oneshot::Sender<Result<Instant, Refusal>>,
     },
     /// Remember something that happened elsewhere in the agent.
-    Record(Event),
+    Record {
+        /// What.
+        event: Event,
+        /// When.
+        at: Instant,
+    },
     /// An interface that was gone, or had lost the data plane, is there with the data plane attached.
     Attached(Interface),
     /// What an interface has in its XDP slot; nothing else in it counts.

@@ -134,6 +134,8 @@ pub(super) fn line(entry: &Entry, at: Instant) -> String {
     let text = what(entry, at);
     match entry.times {
         0 | 1 => text,
+        // What counts is how many were lost in all.
+        _ if matches!(entry.event, Event::ProbesUnanswered { count: 2.., .. }) => text,
         times => format!("{text} ({times} times until {})", relative(entry.last, at)),
     }
 }
@@ -223,10 +225,7 @@ fn what(entry: &Entry, at: Instant) -> String {
         ),
         Event::Released { drain, .. } => released(drain, at),
         Event::Announced { .. } => "the neighbours are told".into(),
-        Event::FirstPacket { vip, after, .. } => format!(
-            "a packet to {vip} had arrived, the first one {} after the flip",
-            Human(after)
-        ),
+        Event::FirstPacket { vip, .. } => format!("the first packet arrives, for {vip}"),
         Event::HandingOver { peer, .. } => match peer {
             Some(peer) => format!("the operator has {peer} take over"),
             None => "the operator has the best other node take over".into(),

@@ -59,7 +59,7 @@ fn story_text(recording: &Recording, story: &Story, clock: WallClock) -> String 
         .chain(&story.after)
         .chain(&decided)
         .collect();
-    shown.sort_by_key(|entry| entry.number);
+    shown.sort_by_key(|entry| (entry.at, entry.number));
     for entry in shown {
         text.push_str(&format!(
             "  {FAINT}{}{FAINT:#} {:>14}  {}\n",

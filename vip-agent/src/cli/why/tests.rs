@@ -85,7 +85,7 @@ fn adverts_of_the_active_node_stop() {
             ),
             (110_020, announced()),
             (
-                111_500,
+                110_890,
                 Event::FirstPacket {
                     vrid: vrid(),
                     vip: [10, 1, 0, 100].into(),
