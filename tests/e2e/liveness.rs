@@ -127,7 +127,7 @@ fn probes_of_a_stranger_are_not_answered() {
                 let answer = socket.recv(&mut [0; 256]);
                 anyhow::ensure!(answer.is_err(), "somebody answered: {answer:?}");
                 Ok(())
-            })??;
+            })?;
         }
         let rejected = counter(&cluster.nodes[0], "liveness_rejected")? - before;
         assert_eq!(rejected, 5, "those of the peer's address, with a wrong code");
