@@ -121,16 +121,26 @@ impl Election {
         self.wait_afresh(ctx);
     }
 
-    /// The successor has not claimed, or cannot: a node that stops leaves now, another stays Active.
+    /// The successor cannot claim: a node that stops leaves to another.
+    pub(super) fn handover_refused(&mut self, ctx: &Context<'_>, out: &mut Outbox) {
+        if self.stopping {
+            self.handover = None;
+            self.step_down(State::Initialize, TransitionReason::Shutdown, ctx, out);
+        } else {
+            self.give_up_handover(ctx, out);
+        }
+    }
+
+    /// The successor was not heard to claim: a node that stops leaves now, and names it, for it may
+    /// have claimed; another stays Active.
     pub(super) fn give_up_handover(&mut self, ctx: &Context<'_>, out: &mut Outbox) {
-        let Some(handover) = self.handover else {
-            return;
-        };
         if self.stopping {
             self.step_down(State::Initialize, TransitionReason::Shutdown, ctx, out);
             return;
         }
-        self.handover = None;
+        let Some(handover) = self.handover.take() else {
+            return;
+        };
         if handover.reason == TransitionReason::Preempted {
             self.unpreempted_until = ctx.now + PREEMPTION_RETRY;
         }
@@ -173,7 +183,7 @@ impl Election {
         // It knows of a later claim than this node's: its own, or another's.
         if heard.record.epoch > self.claimed {
             self.give_back(heard, ctx, out);
-        } else if !heard.claims() {
+        } else if heard.record.state != State::Active {
             self.complete(out);
         } else if !heard.hands_over_to(ctx.incarnation)
             && ctx.now.saturating_since(accepting.since) > ctx.pace.silence()
@@ -183,6 +193,17 @@ impl Election {
         } else {
             let wait = self.down_timer(heard, ctx);
             self.wait = Some(wait);
+        }
+    }
+
+    /// While accepting: the node that hands over has been silent for longer than its lease.
+    pub(super) fn predecessor_silent(&mut self, wait: Wait, ctx: &Context<'_>, out: &mut Outbox) {
+        if ctx.now < ctx.stalled_until {
+            // What it says may still wait in a queue.
+            let check_at = ctx.stalled_until;
+            self.wait = Some(Wait { check_at, ..wait });
+        } else {
+            self.complete(out);
         }
     }
 

@@ -119,7 +119,7 @@ impl Election {
             self.meet_active(heard, ctx, out);
         } else if invited == Some(Successor::of(heard)) {
             if heard.record.priority == 0 || heard.record.state == State::Initialize {
-                self.give_up_handover(ctx, out);
+                self.handover_refused(ctx, out);
             }
         } else if self.is_outranked_by(heard, ctx) {
             let to = Successor::of(heard);
@@ -318,8 +318,10 @@ impl Election {
         {
             self.give_up_handover(ctx, out);
         }
-        if let Some(wait) = self.wait.filter(|wait| ctx.now >= wait.check_at) {
-            self.turn_may_have_come(wait, ctx, out);
+        match self.wait.filter(|wait| ctx.now >= wait.check_at) {
+            Some(wait) if self.accepting.is_some() => self.predecessor_silent(wait, ctx, out),
+            Some(wait) => self.turn_may_have_come(wait, ctx, out),
+            None => {}
         }
         self.update_request(ctx, out);
     }

@@ -13,11 +13,6 @@ impl Election {
     /// The usual claim comes at the deadline, with nobody going before. After any other wait the
     /// nodes' orders may be out of step, so the intent is stated first, and the better one goes on.
     pub(super) fn turn_may_have_come(&mut self, wait: Wait, ctx: &Context<'_>, out: &mut Outbox) {
-        if self.accepting.is_some() {
-            // Whoever hands over has been silent for longer than its lease.
-            self.complete(out);
-            return;
-        }
         // After a stall the news may still wait in a queue: look again once it has been read.
         let due = self.due(&wait, ctx).max(ctx.stalled_until);
         let intent = ctx.peers.best_intent();

@@ -140,14 +140,15 @@ pub enum Report {
         /// How many.
         count: u32,
     },
-    /// An advert of a peer is overdue by more than half its interval. Once until it is heard again.
+    /// An advert of a peer is overdue by more than half its interval. Once until it is heard again,
+    /// and at most once a second.
     AdvertMissed {
         /// Which peer.
         peer: NodeAddress,
         /// When it was last heard.
         since: Instant,
     },
-    /// A lease has begun; said before any claim under it.
+    /// A lease has begun, under which nothing was claimed before.
     LeaseBegun {
         /// Its end, if it were not renewed.
         until: Instant,

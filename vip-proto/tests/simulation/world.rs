@@ -6,24 +6,26 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use vip_proto::election::{Command, State};
-use vip_proto::native::{Key, Keyring, MAX_DATAGRAM, RejectReason};
-use vip_proto::node::{InstanceConfig, LinkState, NodeConfig, Report};
-use vip_proto::{Action, Epoch, Incarnation, Instant, Node, NodeAddress, Priority, Vrid};
+use vip_proto::native::{Key, Keyring};
+use vip_proto::node::{InstanceConfig, LinkState, NodeConfig, Resumed};
+use vip_proto::{Epoch, Incarnation, Instant, Node, NodeAddress, Priority, Vrid};
 
-use crate::attacker::{Attacker, Replay};
+use crate::attacker::Attacker;
 use crate::faults::{Fault, Setup};
+use crate::kernel::{Echo, Kernel, Probe};
+use crate::network::Network;
 use crate::rng::Rng;
 
 /// Advert interval of all nodes; the unit in which everything else is thought of.
 pub(crate) const INTERVAL: Duration = Duration::from_millis(100);
 /// How long after the last disturbance the rules hold again: an advert may be late and lost once,
 /// and two nodes that met as Active need a round trip.
-const SETTLING: Duration = Duration::from_millis(500);
+pub(crate) const SETTLING: Duration = Duration::from_millis(500);
 
 pub(crate) const VRID: Vrid = Vrid::new(1).unwrap();
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Event {
+pub(crate) enum Event {
     Wake {
         node: usize,
         life: u64,
@@ -33,62 +35,86 @@ enum Event {
         to: usize,
         datagram: Vec<u8>,
     },
+    Probe {
+        from: usize,
+        to: usize,
+        probe: Probe,
+    },
+    Echo {
+        from: usize,
+        to: usize,
+        echo: Echo,
+    },
     Thaw {
+        node: usize,
+        life: u64,
+    },
+    Resume {
         node: usize,
         life: u64,
     },
 }
 
-struct Host {
-    agent: Option<Node>,
-    /// Counts agents and freezes, so that events meant for a former one are dropped.
+pub(crate) struct Host {
+    pub(crate) agent: Option<Node>,
+    /// Counts agents, freezes and wake-ups, so that events meant for a former one are dropped.
     life: u64,
     frozen: bool,
     frozen_at: Instant,
     link: LinkState,
     inbox: VecDeque<(usize, Vec<u8>)>,
-    lease_until: Instant,
+    /// `None`: the host is down.
+    pub(crate) kernel: Option<Kernel>,
     /// Highest epoch the agent knew when it was last awake.
-    epoch: Epoch,
+    pub(crate) epoch: Epoch,
 }
 
 pub(crate) struct World {
     pub(crate) now: Instant,
-    setup: Setup,
-    rng: Rng,
-    hosts: Vec<Host>,
+    pub(crate) setup: Setup,
+    pub(crate) rng: Rng,
+    pub(crate) hosts: Vec<Host>,
     events: BinaryHeap<Reverse<(Instant, u64, Event)>>,
     counter: u64,
-    /// `cut[from][to]`.
-    cut: Vec<Vec<bool>>,
-    lost_last: Vec<Vec<bool>>,
-    /// Until when two leases are excused: links are cut, or were until a moment ago.
-    excused_until: Instant,
-    pub(crate) last_transition: Instant,
-    pub(crate) claims: u64,
-    pub(crate) split_brains: u64,
-    attacker: Attacker,
+    pub(crate) network: Network,
+    /// Until when two that answer are excused: links are cut, or were until a moment ago.
+    pub(crate) excused_until: Instant,
+    /// From now on somebody must take packets at any moment.
+    pub(crate) must_serve: bool,
+    pub(crate) tally: Tally,
+    pub(crate) attacker: Attacker,
     seed: u64,
     trace: bool,
+}
+
+/// What has happened, in numbers.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Tally {
+    pub(crate) claims: u64,
+    pub(crate) split_brains: u64,
+    /// Hand-overs in which the old Active node was heard to have left.
+    pub(crate) handed_over: u64,
+    pub(crate) nodes_dead: u64,
+    pub(crate) agents_dead: u64,
+    pub(crate) resumed: u64,
+    /// When a hand-over last failed.
+    pub(crate) failed_at: Instant,
 }
 
 impl World {
     pub(crate) fn new(setup: Setup, seed: u64, trace: bool) -> Self {
         let count = setup.priorities.len();
-        let hosts = (0..count).map(|_| Host::new()).collect();
         Self {
             now: Instant::from_nanos(1_000_000_000),
             setup,
             rng: Rng::new(seed ^ 0x5eed),
-            hosts,
+            hosts: (0..count).map(|_| Host::new()).collect(),
             events: BinaryHeap::new(),
             counter: 0,
-            cut: vec![vec![false; count]; count],
-            lost_last: vec![vec![false; count]; count],
+            network: Network::new(count, seed),
             excused_until: Instant::default(),
-            last_transition: Instant::default(),
-            claims: 0,
-            split_brains: 0,
+            must_serve: false,
+            tally: Tally::default(),
             attacker: Attacker::new(seed),
             seed,
             trace,
@@ -103,11 +129,8 @@ impl World {
         self.hosts[node].agent.is_some()
     }
 
-    /// The nodes whose data plane holds a valid lease.
-    pub(crate) fn holders(&self) -> Vec<usize> {
-        (0..self.count())
-            .filter(|node| self.hosts[*node].lease_until > self.now)
-            .collect()
+    pub(crate) fn link(&self, node: usize) -> LinkState {
+        self.hosts[node].link
     }
 
     pub(crate) fn state(&self, node: usize) -> Option<State> {
@@ -125,6 +148,7 @@ impl World {
             };
             self.now = at;
             self.happen(event);
+            self.check_service();
         }
         self.now = end;
     }
@@ -135,18 +159,27 @@ impl World {
             Fault::Kill(node) => self.stop(node),
             Fault::Crash(node) => {
                 self.stop(node);
-                self.hosts[node].lease_until = Instant::default();
+                self.hosts[node].kernel = None;
             }
             Fault::Start(node) => self.start(node),
-            Fault::Freeze(node, duration) => self.freeze(node, duration),
-            Fault::Cut(from, to) => {
-                self.cut[from][to] = true;
+            Fault::Resume(node, after) => {
+                if self.running(node) {
+                    self.replace(node, after);
+                }
             }
+            Fault::Restart(node, grace, after) => {
+                if self.awake(node) && self.running(node) {
+                    self.tell(node, |agent, now| agent.handle_restart(now, grace));
+                    self.replace(node, after);
+                }
+            }
+            Fault::Freeze(node, duration) => self.freeze(node, duration),
+            Fault::Cut(from, to) => self.network.cut(from, to),
             Fault::Heal => {
-                if self.is_cut() {
+                if self.network.is_cut() {
                     self.excused_until = self.now + SETTLING;
                 }
-                self.cut.iter_mut().flatten().for_each(|cut| *cut = false);
+                self.network.heal();
             }
             Fault::Switchover(node, to) => {
                 let to = to.map(address);
@@ -164,12 +197,10 @@ impl World {
             Fault::DataplaneFailure(node) => {
                 self.tell(node, |agent, now| agent.handle_dataplane_failure(VRID, now));
             }
-            Fault::Shutdown(node) => {
-                self.tell(node, Node::handle_shutdown);
-                if !self.hosts[node].frozen {
-                    self.stop(node);
-                }
+            Fault::ForeignClaim(node) => {
+                self.tell(node, |agent, now| agent.handle_foreign_claim(VRID, now));
             }
+            Fault::Shutdown(node) => self.tell(node, Node::handle_shutdown),
         }
     }
 
@@ -181,31 +212,77 @@ impl World {
             if self.hosts[node].frozen {
                 self.thaw(node);
             }
-            if !self.running(node) {
-                self.inject(Fault::Start(node));
-            }
             if self.hosts[node].link != LinkState::Up {
                 self.inject(Fault::Link(node, LinkState::Up));
             }
         }
-    }
-
-    fn is_cut(&self) -> bool {
-        self.cut.iter().flatten().any(|cut| *cut)
+        // Those that leave have done so after this.
+        self.run_for(INTERVAL * 4);
+        for node in 0..self.count() {
+            if !self.running(node) {
+                self.inject(Fault::Start(node));
+            }
+        }
     }
 
     fn start(&mut self, node: usize) {
         if self.running(node) {
             return;
         }
-        let mut agent = Node::new(self.config(node), &[self.instance(node)]);
+        let incarnation = Incarnation(self.rng.next());
+        let mut agent = Node::new(self.config(node, incarnation), &[self.instance(node)]);
         let host = &mut self.hosts[node];
-        host.life += 1;
+        host.kernel.get_or_insert_default().begins(incarnation);
         if host.link != LinkState::Up {
             agent.handle_link(VRID, host.link, self.now);
         }
+        self.runs(node, agent);
+    }
+
+    fn runs(&mut self, node: usize, mut agent: Node) {
+        agent.handle_station(VRID, mac(node));
+        let host = &mut self.hosts[node];
+        host.life += 1;
         host.agent = Some(agent);
         self.tell(node, Node::handle_startup);
+    }
+
+    /// The agent goes, and another comes in its place.
+    fn replace(&mut self, node: usize, after: Duration) {
+        self.stop(node);
+        let life = self.hosts[node].life;
+        self.schedule(self.now + after, Event::Resume { node, life });
+    }
+
+    /// As the daemon does it: adopts what still holds, and otherwise starts anew.
+    fn resume(&mut self, node: usize) {
+        let now = self.now;
+        let Some(kernel) = self.hosts[node].kernel.as_mut().filter(|it| it.valid(now)) else {
+            self.note(|| format!("node {node} finds its lease over"));
+            self.start(node);
+            return;
+        };
+        // What was not completed is no claim.
+        kernel.claim = kernel.claim.filter(|claim| claim.answering);
+        let resumed = Resumed {
+            sequence: kernel.sequence,
+            lease_until: kernel.lease_until(),
+            claims: kernel.claim.iter().map(|it| (VRID, it.epoch)).collect(),
+        };
+        let (claims, incarnation) = (kernel.claim.is_some(), kernel.incarnation.unwrap());
+        let (config, instance) = (self.config(node, incarnation), self.instance(node));
+        let agent = Node::resume(config, &[instance], &resumed, now);
+        self.note(|| format!("node {node} resumes: {resumed:?}"));
+        let link = self.hosts[node].link;
+        self.runs(node, agent);
+        assert!(
+            !claims || self.state(node) == Some(State::Active),
+            "{}",
+            self.blame("what was answered for was not resumed")
+        );
+        if link != LinkState::Up {
+            self.inject(Fault::Link(node, link));
+        }
     }
 
     fn stop(&mut self, node: usize) {
@@ -236,23 +313,22 @@ impl World {
         host.frozen = false;
         let noticed = self.now.saturating_since(host.frozen_at) > INTERVAL * 3 / 2;
         if noticed && self.rng.chance(50) {
-            self.tell(node, Node::handle_timeout);
+            self.turn(node);
         }
         while let Some((from, datagram)) = self.hosts[node].inbox.pop_front() {
             self.tell(node, |agent, now| {
                 agent.handle_datagram(address(from), &datagram, now)
             });
         }
-        self.tell(node, Node::handle_timeout);
+        self.turn(node);
     }
 
     fn happen(&mut self, event: Event) {
         match event {
-            Event::Wake { node, life } if self.hosts[node].life == life => {
-                self.tell(node, Node::handle_timeout);
-            }
+            Event::Wake { node, life } if self.hosts[node].life == life => self.turn(node),
             Event::Thaw { node, life } if self.hosts[node].life == life => self.thaw(node),
-            Event::Wake { .. } | Event::Thaw { .. } => {}
+            Event::Resume { node, life } if self.hosts[node].life == life => self.resume(node),
+            Event::Wake { .. } | Event::Thaw { .. } | Event::Resume { .. } => {}
             Event::Deliver { from, to, datagram } => {
                 let host = &mut self.hosts[to];
                 if host.frozen {
@@ -261,156 +337,61 @@ impl World {
                     self.tell(to, |agent, now| {
                         agent.handle_datagram(address(from), &datagram, now)
                     });
+                    self.turn(to);
+                }
+            }
+            Event::Probe { from, to, probe } => {
+                let now = self.now;
+                let echo = self.hosts[to]
+                    .kernel
+                    .as_mut()
+                    .and_then(|kernel| kernel.answer(from, &probe, now));
+                if let Some(echo) = echo.filter(|_| self.network.is_open(to, from)) {
+                    let delay = self.network.probe_delay(&self.setup);
+                    let (from, to) = (to, from);
+                    self.schedule(self.now + delay, Event::Echo { from, to, echo });
+                }
+            }
+            Event::Echo { from, to, echo } => {
+                let now = self.now;
+                if let Some(kernel) = self.hosts[to].kernel.as_mut() {
+                    kernel.stamp(from, &echo, now);
                 }
             }
         }
     }
 
-    /// Calls a handler of a running node, carries out its actions and arms its next timeout.
-    fn tell(&mut self, node: usize, handler: impl FnOnce(&mut Node, Instant)) {
-        if self.hosts[node].frozen {
-            return;
-        }
-        let Some(mut agent) = self.hosts[node].agent.take() else {
-            return;
-        };
-        handler(&mut agent, self.now);
-        while let Some(action) = agent.poll_action() {
-            self.carry_out(node, &mut agent, action);
-        }
-        let epoch = agent.status(self.now).instances[0].epoch;
-        assert!(
-            epoch >= self.hosts[node].epoch,
-            "{}",
-            self.blame("an epoch went back")
-        );
-        let host = &mut self.hosts[node];
-        host.epoch = epoch;
-        host.life += 1;
-        let life = host.life;
-        if let Some(timeout) = agent.poll_timeout() {
-            self.schedule(timeout.max(self.now), Event::Wake { node, life });
-        }
-        self.hosts[node].agent = Some(agent);
-    }
-
-    fn carry_out(&mut self, node: usize, agent: &mut Node, action: Action) {
-        match action {
-            Action::Claim {
-                epoch, lease_until, ..
-            } => {
-                self.claims += 1;
-                assert!(
-                    epoch > self.hosts[node].epoch,
-                    "{}",
-                    self.blame("a claim did not take a higher epoch than all its node knew")
-                );
-                self.hosts[node].epoch = epoch;
-                self.note(|| format!("node {node} claims {epoch}"));
-                self.hold(node, lease_until);
-            }
-            Action::Renew { lease_until, .. } => self.hold(node, lease_until),
-            Action::Release { .. } => self.hosts[node].lease_until = Instant::default(),
-            Action::Transmit => self.transmit(node, agent),
-            Action::Announce { .. } => assert!(
-                self.hosts[node].lease_until > self.now,
-                "{}",
-                self.blame("announced without a lease")
-            ),
-            Action::Report(report) => {
-                match report {
-                    Report::Transition { .. } => self.last_transition = self.now,
-                    Report::SplitBrain { .. } => self.split_brains += 1,
-                    Report::Rejected { reason, .. } => assert!(
-                        matches!(reason, RejectReason::Replayed | RejectReason::StaleSession),
-                        "{}",
-                        self.blame(&format!("an honest advert was rejected: {reason:?}"))
-                    ),
-                    Report::PeerUp { .. } | Report::PeerDown { .. } | Report::VipsDiffer { .. } => {
-                    }
-                }
-                self.note(|| format!("node {node} reports {report:?}"));
-            }
-        }
-    }
-
-    /// The one rule: two data planes never hold a lease at once.
-    fn hold(&mut self, node: usize, lease_until: Instant) {
-        self.note(|| format!("node {node} holds until {lease_until:?}"));
-        self.hosts[node].lease_until = lease_until;
-        let excused = self.is_cut() || self.now < self.excused_until;
-        assert!(
-            excused || self.holders().len() < 2,
-            "{}",
-            self.blame(&format!("two leases: {:?}", self.holders()))
-        );
-    }
-
-    fn transmit(&mut self, node: usize, agent: &mut Node) {
-        let mut buffer = [0; MAX_DATAGRAM];
-        let datagram = agent.encode_advert(&mut buffer).to_vec();
-        let says = State::from_wire(datagram[50]).expect("the record's state");
-        if says == State::Active {
-            assert!(
-                self.hosts[node].lease_until > self.now,
-                "{}",
-                self.blame("says Active without a lease")
-            );
-        }
-        self.note(|| format!("node {node} says {says:?}, flags {}", datagram[51]));
-        self.attack(node, &datagram);
-        for to in (0..self.count()).filter(|to| *to != node) {
-            let lost = !self.lost_last[node][to] && self.rng.chance(self.setup.loss);
-            self.lost_last[node][to] = lost;
-            if lost {
-                self.note(|| format!("advert {node} -> {to} lost ({says:?})"));
-            }
-            if !lost && !self.cut[node][to] {
-                let delay = u64::try_from(self.setup.delay.as_nanos()).unwrap();
-                let delay = Duration::from_nanos(self.rng.below(delay));
-                let datagram = datagram.clone();
-                self.schedule(
-                    self.now + delay,
-                    Event::Deliver {
-                        from: node,
-                        to,
-                        datagram,
-                    },
-                );
-            }
-        }
-    }
-
-    fn attack(&mut self, node: usize, datagram: &[u8]) {
-        let hosts = self.count();
-        let attacks = self
-            .attacker
-            .hears(node, datagram, self.setup.replays, hosts);
-        for Replay {
-            from,
-            to,
-            datagram,
-            after,
-        } in attacks
-        {
-            self.schedule(self.now + after, Event::Deliver { from, to, datagram });
-        }
-    }
-
-    fn schedule(&mut self, at: Instant, event: Event) {
+    pub(crate) fn schedule(&mut self, at: Instant, event: Event) {
         self.counter += 1;
         self.events.push(Reverse((at, self.counter, event)));
     }
 
-    fn config(&mut self, node: usize) -> NodeConfig {
+    /// Arms the agent's next timeout.
+    pub(crate) fn arm(&mut self, node: usize, timeout: Option<Instant>) {
+        let host = &mut self.hosts[node];
+        host.life += 1;
+        let life = host.life;
+        if let Some(timeout) = timeout {
+            self.schedule(timeout.max(self.now), Event::Wake { node, life });
+        }
+    }
+
+    pub(crate) fn awake(&self, node: usize) -> bool {
+        !self.hosts[node].frozen
+    }
+
+    fn config(&mut self, node: usize, incarnation: Incarnation) -> NodeConfig {
         let count = self.count();
         NodeConfig {
             address: address(node),
-            incarnation: Incarnation(self.rng.next()),
+            incarnation,
             advert_interval: INTERVAL,
             down_factor: self.setup.down_factor,
             startup_delay: INTERVAL * u32::try_from(self.rng.below(5)).unwrap(),
             alone_delay: INTERVAL * u32::try_from(self.rng.below(12)).unwrap(),
+            liveness: self.setup.liveness,
+            lease: self.setup.lease,
+            drain: INTERVAL * 10,
             peers: (0..count)
                 .filter(|peer| *peer != node)
                 .map(address)
@@ -433,7 +414,7 @@ impl World {
         }
     }
 
-    fn note(&self, line: impl FnOnce() -> String) {
+    pub(crate) fn note(&self, line: impl FnOnce() -> String) {
         if self.trace {
             println!(
                 "{:10.3} {}",
@@ -460,17 +441,29 @@ impl Host {
             frozen_at: Instant::default(),
             link: LinkState::Up,
             inbox: VecDeque::new(),
-            lease_until: Instant::default(),
+            kernel: None,
             epoch: Epoch(0),
         }
     }
 }
 
-fn address(node: usize) -> NodeAddress {
+pub(crate) fn address(node: usize) -> NodeAddress {
     NodeAddress(IpAddr::V4(Ipv4Addr::new(
         192,
         0,
         2,
         u8::try_from(node + 1).unwrap(),
     )))
+}
+
+/// Which node has this address.
+pub(crate) fn node_at(address: NodeAddress) -> usize {
+    match address.0 {
+        IpAddr::V4(address) => usize::from(address.octets()[3]) - 1,
+        IpAddr::V6(_) => panic!("all nodes have IPv4 addresses"),
+    }
+}
+
+fn mac(node: usize) -> [u8; 6] {
+    [2, 0, 0, 0, 0, u8::try_from(node + 1).unwrap()]
 }

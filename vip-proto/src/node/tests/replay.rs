@@ -17,7 +17,7 @@ fn moves(actions: &[Action]) -> bool {
         matches!(
             action,
             Action::Claim { .. }
-                | Action::Renew { .. }
+                | Action::Lease { .. }
                 | Action::Release { .. }
                 | Action::Announce { .. }
         )
@@ -168,7 +168,11 @@ fn what_is_not_authentic_is_not_even_a_reason_to_look_at_the_clock() {
     // But before anything that is authentic is acted on, the lease that is over is given up.
     one.handle_datagram(address(2), &advert(&mut other), lease_until);
     let actions = drain(&mut one);
-    assert_eq!(actions[0], Action::Release { vrid: VRID });
+    let release = Action::Release {
+        vrid: VRID,
+        drain: None,
+    };
+    assert_eq!(actions[0], release);
 }
 
 /// What happens between two nodes and somebody who records all they send.
