@@ -15,3 +15,4 @@ mod refusals;
 mod steering;
 mod support;
 mod vlan;
+mod vmac;

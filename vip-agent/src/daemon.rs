@@ -37,6 +37,7 @@ use self::start::{Progress, Running};
 use crate::clock;
 use crate::config::{Config, OnExit, Steering};
 use crate::control::server;
+use crate::dataplane::attach;
 use crate::dataplane::events::Conflict;
 use crate::driver::Notice;
 use crate::error::RunError;
@@ -149,7 +150,7 @@ async fn serve(
                 ))),
             },
             conflict = running.conflicts.recv(), if conflicts_are_read => match conflict {
-                Some(conflict) => conflicts.handle(&running.shared, &conflict, clock::now()),
+                Some(conflict) => conflicts.handle(&running.shared, conflict, clock::now()),
                 None => {
                     error!("conflicts are no longer reported: the reader of events has ended");
                     conflicts_are_read = false;
@@ -312,7 +313,7 @@ async fn interface_appeared(
         let Some(dataplane) = changing.dataplane.as_mut() else {
             return Ok(());
         };
-        dataplane.attach(&interface, shared.config.node.xdp)?;
+        dataplane.attach(&interface, attach::mode(&shared.config, &interface))?;
     }
     running
         .memberships

@@ -325,6 +325,7 @@ impl Driver {
                 answer(reply, result);
             }
             Request::Attached(interface) => self.interface_attached(&interface),
+            Request::ForeignClaim(vrid) => self.node.handle_foreign_claim(vrid, now),
             Request::Guarded(interface) => self.interface_guarded(&interface),
             Request::Record { event, at } => self.flight.note_at(event, at),
             Request::Shutdown => {

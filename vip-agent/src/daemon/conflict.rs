@@ -2,11 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::{debug, error, info};
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+use tracing::{debug, error, info, warn};
 use vip_common::abi::ConflictKind;
 use vip_proto::announce::Defence;
+use vip_proto::election::State;
+use vip_proto::node::NodeStatus;
 use vip_proto::{Instant, Vrid};
 
 use super::shared::Shared;
@@ -22,23 +27,25 @@ pub(super) struct ConflictDesk {
     log: ConflictLog,
     /// When each VIP was announced again; `None`: the instance's first of each family.
     defence: Defence<(Vrid, Option<IpAddr>)>,
+    /// Instances that a decision is on its way for: one each, however many claims come.
+    deciding: BTreeMap<Vrid, JoinHandle<()>>,
 }
 
 impl ConflictDesk {
     /// Takes notice of one conflict, and does what is to be done.
-    pub(super) fn handle(&mut self, shared: &Shared, conflict: &Conflict, now: Instant) {
+    pub(super) fn handle(&mut self, shared: &Arc<Shared>, conflict: Conflict, now: Instant) {
         let instance = shared.config.instances.get(conflict.instance);
         let vrid = instance.map(|instance| instance.vrid.get());
-        let said = self.log.note(vrid, conflict, now);
+        let said = self.log.note(vrid, &conflict, now);
         let Some(instance) = instance else {
             return;
         };
         if said {
-            record(shared, instance.vrid, conflict, now);
+            record(shared, instance.vrid, &conflict, now);
         }
         match instance.on_conflict {
-            OnConflict::Reassert => self.reassert(shared, instance, conflict, now),
-            OnConflict::Yield => {}
+            OnConflict::Reassert => self.reassert(shared, instance, &conflict, now),
+            OnConflict::Yield => self.consider_yielding(shared, instance.vrid, conflict),
         }
     }
 
@@ -69,6 +76,63 @@ impl ConflictDesk {
             shared.announcer.reassert(instance.vrid, vip);
         }
     }
+
+    /// Gives the instance up, but not to a peer: two nodes that are Active at once settle that by their
+    /// adverts. A peer that was not heard yet (a partition that has just healed) gets the time to make
+    /// itself known first.
+    fn consider_yielding(&mut self, shared: &Arc<Shared>, vrid: Vrid, conflict: Conflict) {
+        if self
+            .deciding
+            .get(&vrid)
+            .is_some_and(|one| !one.is_finished())
+        {
+            return;
+        }
+        let shared = Arc::clone(shared);
+        let decision = tokio::spawn(async move {
+            let cluster = &shared.config.cluster;
+            sleep(cluster.advert_interval * (u32::from(cluster.down_factor) + 1)).await;
+            yield_to_strangers(&shared, vrid, &conflict).await;
+        });
+        self.deciding.insert(vrid, decision);
+    }
+}
+
+impl Drop for ConflictDesk {
+    fn drop(&mut self) {
+        self.deciding.values().for_each(JoinHandle::abort);
+    }
+}
+
+async fn yield_to_strangers(shared: &Shared, vrid: Vrid, conflict: &Conflict) {
+    let Ok(snapshot) = shared.requests.snapshot().await else {
+        return;
+    };
+    let instances = &snapshot.node.instances;
+    if !instances
+        .iter()
+        .any(|one| one.vrid == vrid && one.state == State::Active)
+    {
+        return;
+    }
+    let mac = mac_text(conflict.mac);
+    // Peers announce, but send no VRRP: another program on their host does.
+    if conflict.kind != ConflictKind::Vrrp && is_a_peers(&snapshot.node, vrid, conflict.mac) {
+        info!(%vrid, mac, "the claim came from a peer: the election decides");
+        return;
+    }
+    warn!(%vrid, mac, "yielding to the station that claims the instance");
+    if shared.requests.send(Request::ForeignClaim(vrid)).is_err() {
+        warn!("the election thread has ended before");
+    }
+}
+
+/// Whether a peer has this MAC address on the instance's link.
+fn is_a_peers(node: &NodeStatus, vrid: Vrid, mac: [u8; 6]) -> bool {
+    let of_peers = node.peers.iter().flat_map(|peer| &peer.instances);
+    of_peers
+        .filter(|said| said.vrid == vrid)
+        .any(|said| said.mac == mac)
 }
 
 fn first_of_each_family(vips: &[IpAddr]) -> Vec<IpAddr> {

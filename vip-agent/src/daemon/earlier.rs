@@ -13,7 +13,7 @@ use super::local_vips;
 use crate::clock;
 use crate::config::Config;
 use crate::dataplane::adopt::{self, Adoption, Unfit};
-use crate::dataplane::attach::{excludes, occupied};
+use crate::dataplane::attach::{excludes, mode, occupied};
 use crate::dataplane::pins::Pins;
 use crate::dataplane::sizes::Sizes;
 use crate::error::RunError;
@@ -83,7 +83,7 @@ pub(super) fn excluded_links(
         .filter(|interface| {
             interface
                 .xdp
-                .is_some_and(|xdp| excludes(config.node.xdp, xdp))
+                .is_some_and(|xdp| excludes(mode(config, interface), xdp))
         })
         .map(|interface| {
             let path = pins.link(&interface.name, interface.index);

@@ -11,7 +11,7 @@ use vip_proto::NodeAddress;
 
 use super::shared::Shared;
 use crate::config::Config;
-use crate::dataplane::attach::Attachment;
+use crate::dataplane::attach::{self, Attachment};
 use crate::host::interface::{self, Interface};
 
 /// The interfaces that probes arrive at and no instance is on.
@@ -71,7 +71,7 @@ pub(super) async fn look(shared: &Shared, handle: &Handle, said: &mut Said) {
         let (Some(interface), Some(dataplane)) = (now, changing.dataplane.as_mut()) else {
             continue;
         };
-        match dataplane.attach(interface, shared.config.node.xdp) {
+        match dataplane.attach(interface, attach::mode(&shared.config, interface)) {
             Ok(Attachment::Fresh) => {
                 said.0.remove(&name);
                 info!(

@@ -14,9 +14,9 @@ use super::guard::Trouble;
 use super::reload::{self, Order};
 use super::shared::{Changing, Parts, Shared};
 use super::{both, conflict_channel, earlier, ending, local_vips, probed, provisioned_vips};
-use crate::config::{Config, XdpMode};
+use crate::config::Config;
 use crate::dataplane::Dataplane;
-use crate::dataplane::attach::Attachment;
+use crate::dataplane::attach::{self, Attachment};
 use crate::dataplane::events::{Conflict, ConflictTally, EventReader};
 use crate::driver::Notice;
 use crate::error::RunError;
@@ -187,12 +187,7 @@ async fn prepare<'p>(
     if let Some(elected) = &progress.elected {
         elected.expect_program(dataplane.program_id()?).await?;
     }
-    attach(
-        dataplane,
-        config.node.xdp,
-        interfaces,
-        &mut progress.adopted,
-    )?;
+    attach(dataplane, config, interfaces, &mut progress.adopted)?;
     dataplane.drop_stale_links(&interfaces.iter().collect::<Vec<_>>())?;
     provision::add_vips(handle, &progress.provisioned).await?;
     Ok(dataplane)
@@ -202,12 +197,20 @@ async fn prepare<'p>(
 /// wherever it is, or it would be undone.
 fn attach(
     dataplane: &mut Dataplane,
-    mode: XdpMode,
+    config: &Config,
     interfaces: &[Interface],
     adopted: &mut bool,
 ) -> Result<(), RunError> {
     let mut result = Ok(());
     for interface in interfaces {
+        let mode = attach::mode(config, interface);
+        if mode != config.node.xdp {
+            info!(
+                interface = interface.name,
+                "generic XDP: with a native program veth keeps frames to a virtual MAC address \
+                 from this host"
+            );
+        }
         match dataplane.attach(interface, mode) {
             Ok(Attachment::Fresh) => {}
             Ok(Attachment::Adopted) => {

@@ -9,7 +9,7 @@ use std::io;
 use vip_proto::Incarnation;
 use vip_proto::node::Resumed;
 
-use super::attach::excludes;
+use super::attach::{excludes, mode};
 use super::pins::Pins;
 use super::sizes::Sizes;
 use super::slots::InstanceSlots;
@@ -90,7 +90,7 @@ pub fn difference(config: &Config, interfaces: &[Interface]) -> Option<String> {
         return Some(reason);
     }
     let excluded = interfaces.iter().find(|interface| {
-        let mode = config.node.xdp;
+        let mode = mode(config, interface);
         interface.xdp.is_some_and(|xdp| excludes(mode, xdp))
     });
     if let Some(interface) = excluded {

@@ -11,7 +11,7 @@ use tracing::warn;
 use vip_common::abi::PROGRAM;
 
 use super::pins::Pins;
-use crate::config::XdpMode;
+use crate::config::{Config, MacMode, Steering, XdpMode};
 use crate::error::RunError;
 use crate::host::interface::{AttachedXdp, Interface, driver};
 
@@ -88,6 +88,24 @@ fn warn_of_veth(interface: &Interface, mode: XdpMode) {
              that passes everything is enough): else set [node] xdp = \"generic\""
         );
     }
+}
+
+/// How the program is to be attached to an interface: as configured; but `auto` means the generic hook
+/// on a veth by which this host itself takes packets to a virtual MAC address. There the kernel
+/// decides before a native program runs whether a frame is for this host, and not again afterwards.
+#[must_use]
+pub fn mode(config: &Config, interface: &Interface) -> XdpMode {
+    let is_veth = interface.kind.as_deref() == Some("veth");
+    let takes_virtual = config.instances.iter().any(|instance| {
+        instance.interface == interface.name
+            && instance.mac == MacMode::Virtual
+            && matches!(instance.steering, Steering::Local)
+    });
+    let configured = config.node.xdp;
+    if configured == XdpMode::Auto && is_veth && takes_virtual {
+        return XdpMode::Generic;
+    }
+    configured
 }
 
 /// Whether `mode` forbids the way a program is attached now.

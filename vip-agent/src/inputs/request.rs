@@ -38,6 +38,8 @@ pub enum Request {
     },
     /// An interface that was gone, or had lost the data plane, is there with the data plane attached.
     Attached(Interface),
+    /// Another station claims a VIP or the identifier of this instance, and it is to be given up.
+    ForeignClaim(Vrid),
     /// What an interface has in its XDP slot; nothing else in it counts.
     Guarded(Interface),
     /// From now on this is the data plane's program, too: it is about to replace the one on the

@@ -64,6 +64,8 @@ pub struct PeerInstance {
     pub state: State,
     /// The epoch it knows.
     pub epoch: Epoch,
+    /// The MAC address of its interface: what it announces the VIPs with, unless that is virtual.
+    pub mac: [u8; 6],
 }
 
 /// Counts of one node's protocol engine.
@@ -118,6 +120,7 @@ impl Peer {
                     priority: record.priority,
                     state: record.state,
                     epoch: record.epoch,
+                    mac: record.mac,
                 })
                 .collect(),
         }
