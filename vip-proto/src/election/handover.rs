@@ -32,6 +32,8 @@ pub(super) struct Handover {
 pub(super) struct Accepting {
     /// When it was made.
     pub(super) since: Instant,
+    /// When this node stops, whatever has become of it; `None`: it does not stop.
+    pub(super) until: Option<Instant>,
 }
 
 impl Election {
@@ -115,7 +117,8 @@ impl Election {
         // Who follows this node learns at once whom to follow now.
         self.departure = Some(Departure {
             successor: Some(heard.incarnation),
-            too_late: false,
+            // It has claimed already; if it leaves again soon, nobody may call it back by this.
+            invites: false,
             until: ctx.now + ctx.pace.departure(),
         });
         self.wait_afresh(ctx);
@@ -153,7 +156,10 @@ impl Election {
     pub(super) fn accept(&mut self, ctx: &Context<'_>, out: &mut Outbox) {
         self.epoch = self.epoch.next();
         self.claimed = self.epoch;
-        self.accepting = Some(Accepting { since: ctx.now });
+        self.accepting = Some(Accepting {
+            since: ctx.now,
+            until: None,
+        });
         self.departure = None;
         self.outranks_since = None;
         self.requesting = false;
@@ -162,14 +168,17 @@ impl Election {
         self.enter(State::Active, TransitionReason::Successor, ctx, out);
     }
 
-    /// The other one does not answer any more.
-    pub(super) fn complete(&mut self, out: &mut Outbox) {
+    /// The other one does not answer any more. Who stops hands over in turn.
+    pub(super) fn complete(&mut self, ctx: &Context<'_>, out: &mut Outbox) {
         self.accepting = None;
         self.wait = None;
         self.held = false;
         self.unfollow();
         out.claim(self.config.vrid, self.claimed, true);
         out.announce(self.config.vrid);
+        if core::mem::take(&mut self.stopping) {
+            self.shut_down(ctx, out);
+        }
     }
 
     /// While accepting: what the node says that hands over.
@@ -184,7 +193,7 @@ impl Election {
         if heard.record.epoch > self.claimed {
             self.give_back(heard, ctx, out);
         } else if heard.record.state != State::Active {
-            self.complete(out);
+            self.complete(ctx, out);
         } else if !heard.hands_over_to(ctx.incarnation)
             && ctx.now.saturating_since(accepting.since) > ctx.pace.silence()
         {
@@ -203,7 +212,7 @@ impl Election {
             let check_at = ctx.stalled_until;
             self.wait = Some(Wait { check_at, ..wait });
         } else {
-            self.complete(out);
+            self.complete(ctx, out);
         }
     }
 

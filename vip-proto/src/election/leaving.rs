@@ -71,16 +71,21 @@ impl Election {
     /// Hands over first, where somebody is ready; told again, it does not wait.
     pub(super) fn shut_down(&mut self, ctx: &Context<'_>, out: &mut Outbox) {
         let again = core::mem::replace(&mut self.stopping, true);
-        let answers = self.state == State::Active && self.accepting.is_none();
         let invited = self.handover.map(|handover| handover.to);
         let successor = invited.or_else(|| ctx.peers.successor());
-        match successor.filter(|_| answers && !again) {
-            Some(to) => self.hand_over(to, TransitionReason::Shutdown, ctx, out),
-            None => self.stop_at_once(ctx, out),
+        match (successor, &mut self.accepting) {
+            // The other one may be about to release: it gets the instance back after that.
+            (_, Some(accepting)) if !again => {
+                accepting.until = Some(ctx.now + ctx.pace.handover());
+            }
+            (Some(to), None) if self.state == State::Active && !again => {
+                self.hand_over(to, TransitionReason::Shutdown, ctx, out);
+            }
+            _ => self.stop_at_once(ctx, out),
         }
     }
 
-    fn stop_at_once(&mut self, ctx: &Context<'_>, out: &mut Outbox) {
+    pub(super) fn stop_at_once(&mut self, ctx: &Context<'_>, out: &mut Outbox) {
         self.stopping = true;
         if self.state == State::Active {
             self.step_down(State::Initialize, TransitionReason::Shutdown, ctx, out);
@@ -110,7 +115,7 @@ impl Election {
         let successor = partner.or_else(|| best().map(|best| best.incarnation));
         self.departure = Some(Departure {
             successor,
-            too_late: too_late && successor.is_some(),
+            invites: !too_late,
             until: ctx.now + ctx.pace.departure(),
         });
         self.release(state, reason, None, ctx, out);

@@ -30,7 +30,7 @@ impl Election {
         }
         let released = answer.active == Some(false);
         if self.accepting.is_some() && (answer.lease_over || released) {
-            self.complete(out);
+            self.complete(ctx, out);
         } else if answer.lease_over {
             self.verdict(TransitionReason::AgentDead, ctx, out);
         } else if answer.active == Some(true) {
@@ -43,7 +43,7 @@ impl Election {
             return;
         }
         if self.accepting.is_some() {
-            self.complete(out);
+            self.complete(ctx, out);
         } else {
             self.verdict(TransitionReason::NodeDead, ctx, out);
         }

@@ -154,8 +154,8 @@ impl Wait {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Departure {
     pub(super) successor: Option<Incarnation>,
-    /// The successor goes before others, but being named is no reason for it to claim.
-    pub(super) too_late: bool,
+    /// Whether being named is a reason to claim; if not, the successor only goes before others.
+    pub(super) invites: bool,
     pub(super) until: Instant,
 }
 
@@ -238,7 +238,8 @@ impl Election {
     pub(crate) fn timeout(&self) -> Option<Instant> {
         let wait = self.wait.map(|wait| wait.check_at);
         let handover = self.handover.map(|handover| handover.until);
-        [wait, self.retry_at, self.request_at(), handover]
+        let accepting = self.accepting.and_then(|accepting| accepting.until);
+        [wait, self.retry_at, self.request_at(), handover, accepting]
             .into_iter()
             .flatten()
             .min()
@@ -267,9 +268,11 @@ impl Election {
 
     fn flags(&self) -> Flags {
         let wait = self.wait.as_ref();
-        let too_late = self.departure.is_some_and(|departure| departure.too_late);
+        let informs = self
+            .departure
+            .is_some_and(|departure| departure.successor.is_some() && !departure.invites);
         [
-            (self.handover.is_some() || too_late, Flags::HANDOVER),
+            (self.handover.is_some() || informs, Flags::HANDOVER),
             (self.requesting, Flags::REQUEST),
             (wait.is_some_and(|wait| wait.yields), Flags::YIELD),
             (wait.is_some_and(|wait| wait.intends), Flags::INTENT),

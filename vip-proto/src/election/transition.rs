@@ -146,8 +146,8 @@ impl Election {
 
     /// A verified peer that is not Active, heard while Backup.
     fn heard_backup(&mut self, known: Epoch, heard: &Heard, ctx: &Context<'_>, out: &mut Outbox) {
-        let too_late = heard.record.flags.contains(Flags::HANDOVER);
-        if self.is_named_by(known, heard, ctx) && !too_late {
+        let invites = !heard.record.flags.contains(Flags::HANDOVER);
+        if invites && self.is_named_by(known, heard, ctx) {
             self.become_active(TransitionReason::Successor, ctx, out);
         } else if self
             .followed
@@ -317,6 +317,13 @@ impl Election {
             .is_some_and(|handover| ctx.now >= handover.until)
         {
             self.give_up_handover(ctx, out);
+        }
+        if self
+            .accepting
+            .and_then(|accepting| accepting.until)
+            .is_some_and(|until| ctx.now >= until)
+        {
+            self.stop_at_once(ctx, out);
         }
         match self.wait.filter(|wait| ctx.now >= wait.check_at) {
             Some(wait) if self.accepting.is_some() => self.predecessor_silent(wait, ctx, out),

@@ -56,7 +56,9 @@ impl World {
         self.hosts[node].epoch = epoch;
         self.arm(node, agent.poll_timeout());
         // One that has stopped for good is gone; its data plane is not.
-        if !agent.is_stopped() {
+        if agent.is_stopped() {
+            self.stop(node);
+        } else {
             self.hosts[node].agent = Some(agent);
         }
     }

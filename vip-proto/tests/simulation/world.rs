@@ -129,10 +129,6 @@ impl World {
         self.hosts[node].agent.is_some()
     }
 
-    pub(crate) fn link(&self, node: usize) -> LinkState {
-        self.hosts[node].link
-    }
-
     pub(crate) fn state(&self, node: usize) -> Option<State> {
         let agent = self.hosts[node].agent.as_ref()?;
         Some(agent.status(self.now).instances[0].state)
@@ -229,6 +225,7 @@ impl World {
         if self.running(node) {
             return;
         }
+        self.excuse_extended_leases(node);
         let incarnation = Incarnation(self.rng.next());
         let mut agent = Node::new(self.config(node, incarnation), &[self.instance(node)]);
         let host = &mut self.hosts[node];
@@ -237,6 +234,17 @@ impl World {
             agent.handle_link(VRID, host.link, self.now);
         }
         self.runs(node, agent);
+    }
+
+    /// A new agent cannot know of the grace another one has asked for before it stopped.
+    fn excuse_extended_leases(&mut self, node: usize) {
+        let usual = self.now + INTERVAL * u32::from(self.setup.down_factor);
+        let others = (0..self.count()).filter(|other| *other != node);
+        let leases =
+            others.filter_map(|other| Some(self.hosts[other].kernel.as_ref()?.lease_until()));
+        if let Some(extended) = leases.filter(|until| *until > usual).max() {
+            self.excused_until = self.excused_until.max(extended + SETTLING);
+        }
     }
 
     fn runs(&mut self, node: usize, mut agent: Node) {
@@ -285,7 +293,7 @@ impl World {
         }
     }
 
-    fn stop(&mut self, node: usize) {
+    pub(crate) fn stop(&mut self, node: usize) {
         let host = &mut self.hosts[node];
         host.epoch = Epoch(0);
         host.agent = None;
