@@ -168,16 +168,20 @@ impl Election {
         self.enter(State::Active, TransitionReason::Successor, ctx, out);
     }
 
-    /// The other one does not answer any more. Who stops hands over in turn.
+    /// The other one does not answer any more. Who stops hands the instance back to it.
     pub(super) fn complete(&mut self, ctx: &Context<'_>, out: &mut Outbox) {
+        let giver = self.followed.map(|active| Successor {
+            peer: active.peer,
+            incarnation: active.incarnation,
+        });
         self.accepting = None;
         self.wait = None;
         self.held = false;
         self.unfollow();
         out.claim(self.config.vrid, self.claimed, true);
         out.announce(self.config.vrid);
-        if core::mem::take(&mut self.stopping) {
-            self.shut_down(ctx, out);
+        if let Some(giver) = giver.filter(|_| self.stopping) {
+            self.hand_over(giver, TransitionReason::Shutdown, ctx, out);
         }
     }
 
