@@ -425,7 +425,6 @@ impl Cluster {
 
     /// The agent starts: where the one before it stopped, if the lease goes on; else with nothing.
     pub(crate) fn start(&mut self, index: usize) {
-        let flaw = self.setup.flaw;
         let host = &mut self.hosts[index];
         host.eventful = true;
         if host.leased() {
@@ -437,7 +436,6 @@ impl Cluster {
                 lease_until: host.kernel.lease_until,
                 claims: claim.iter().map(|claim| (VRID, claim.epoch)).collect(),
             };
-            host.life += usize::from(flaw == Some(Flaw::StartsOver));
             host.silent = true;
             let (config, instance) = self.setup.node(index, host.life);
             let now = host.clock;

@@ -10,7 +10,7 @@ use crate::cluster::Cluster;
 use crate::model::{Election, Event};
 use crate::setup::{PER_INTERVAL, Setup};
 
-/// What was found: the rule that is broken, and how it came to it.
+/// What was found: a rule that is broken, and how it came to it.
 pub(crate) struct Finding {
     pub(crate) rule: &'static str,
     pub(crate) trace: String,
@@ -22,9 +22,9 @@ pub(crate) fn number(name: &str) -> Option<usize> {
     Some(text.parse().expect(name))
 }
 
-/// All states, breadth first; the shortest way to a broken rule. `most`: states after which it gives
-/// up; answers `Err` if there are more.
-pub(crate) fn all(mut setup: Setup, most: usize) -> Option<Finding> {
+/// All states, breadth first: the shortest ways to broken rules. More than `most` transitions are a
+/// failure: what is said of all states must be so.
+pub(crate) fn all(mut setup: Setup, most: usize) -> Vec<Finding> {
     if let Some(budget) = number("VIP_MODEL_BUDGET") {
         setup.budget = u8::try_from(budget).unwrap();
     }
@@ -51,9 +51,9 @@ pub(crate) fn all(mut setup: Setup, most: usize) -> Option<Finding> {
         checker.max_depth(),
         begin.elapsed().as_secs_f32(),
     );
-    let found = finding(&checker);
+    let found = findings(&checker);
     assert!(
-        found.is_some() || checker.state_count() < most,
+        !found.is_empty() || checker.state_count() < most,
         "{}: not explored to the end within {most} transitions",
         setup.name
     );
@@ -61,7 +61,7 @@ pub(crate) fn all(mut setup: Setup, most: usize) -> Option<Finding> {
 }
 
 /// Random walks through deeper states, so many in all.
-pub(crate) fn walks(setup: Setup, seed: u64, states: usize) -> Option<Finding> {
+pub(crate) fn walks(setup: Setup, seed: u64, states: usize) -> Vec<Finding> {
     let begin = Instant::now();
     let election = Election {
         setup: Arc::new(setup),
@@ -82,15 +82,17 @@ pub(crate) fn walks(setup: Setup, seed: u64, states: usize) -> Option<Finding> {
         checker.max_depth(),
         begin.elapsed().as_secs_f32(),
     );
-    finding(&checker)
+    findings(&checker)
 }
 
-fn finding(checker: &impl Checker<Election>) -> Option<Finding> {
-    let (rule, path) = checker.discoveries().into_iter().next()?;
-    Some(Finding {
-        rule,
-        trace: trace(path),
-    })
+fn findings(checker: &impl Checker<Election>) -> Vec<Finding> {
+    let discoveries = checker.discoveries().into_iter();
+    discoveries
+        .map(|(rule, path)| Finding {
+            rule,
+            trace: trace(path),
+        })
+        .collect()
 }
 
 /// The way to a state, one line per event.

@@ -75,8 +75,6 @@ pub(crate) enum Flaw {
     GraceWithoutNotice,
     /// Two probes in a row may be lost.
     LosesProbes,
-    /// A new start of the agent goes on with what the one before has claimed, as if it were the same.
-    StartsOver,
 }
 
 /// What a cluster is made of, and what may happen to it.
