@@ -12,6 +12,7 @@ mod lab_node;
 mod link;
 mod liveness;
 mod refusals;
+mod restart;
 mod steering;
 mod support;
 mod vlan;

@@ -71,3 +71,29 @@ impl Board {
         self.lock().clone()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn condition(kept: bool, passes: Option<bool>, trouble: Option<&str>) -> Condition {
+        Condition {
+            name: "one".to_owned(),
+            address: [10, 0, 0, 1].into(),
+            passes,
+            last_check: String::new(),
+            reach: None,
+            trouble: trouble.map(str::to_owned),
+            active: false,
+            kept,
+        }
+    }
+
+    #[test]
+    fn a_kept_backend_is_healthy_until_it_is_known_not_to_be() {
+        assert!(condition(true, None, None).is_healthy());
+        assert!(!condition(false, None, None).is_healthy());
+        assert!(!condition(true, Some(false), None).is_healthy());
+        assert!(!condition(true, None, Some("its MAC address does not resolve")).is_healthy());
+    }
+}
