@@ -170,10 +170,7 @@ impl Election {
 
     /// The other one does not answer any more. Who stops hands the instance back to it.
     pub(super) fn complete(&mut self, ctx: &Context<'_>, out: &mut Outbox) {
-        let giver = self.followed.map(|active| Successor {
-            peer: active.peer,
-            incarnation: active.incarnation,
-        });
+        let giver = self.followed.map(|active| active.who());
         self.accepting = None;
         self.wait = None;
         self.held = false;

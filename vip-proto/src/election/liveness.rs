@@ -1,6 +1,6 @@
 //! What the data plane of the node followed says, or does not say any more.
 
-use super::input::{Answer, Context};
+use super::input::{Answer, Context, Heard, Successor};
 use super::state::{Election, Wait};
 use super::{State, TransitionReason};
 use crate::NodeAddress;
@@ -30,8 +30,10 @@ impl Election {
         }
         let released = answer.active == Some(false);
         if self.accepting.is_some() && (answer.lease_over || released) {
+            self.relieve(active.who(), ctx);
             self.complete(ctx, out);
         } else if answer.lease_over {
+            self.relieve(active.who(), ctx);
             self.verdict(TransitionReason::AgentDead, ctx, out);
         } else if answer.active == Some(true) {
             self.still_active(ctx);
@@ -47,6 +49,19 @@ impl Election {
         } else {
             self.verdict(TransitionReason::NodeDead, ctx, out);
         }
+    }
+
+    fn relieve(&mut self, who: Successor, ctx: &Context<'_>) {
+        self.relieved = Some((who, ctx.now + ctx.pace.interval));
+    }
+
+    /// Whether this was said before the sender's data plane said the opposite.
+    pub(super) fn is_outdated(&self, heard: &Heard, ctx: &Context<'_>) -> bool {
+        let by = Successor::of(heard);
+        heard.record.epoch < self.claimed
+            && self
+                .relieved
+                .is_some_and(|(who, until)| who == by && ctx.now < until)
     }
 
     /// Its data plane acts for the instance: as good as an advert.

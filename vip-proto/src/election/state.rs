@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use super::handover::{Accepting, Handover};
-use super::input::{Claim, Context, Heard};
+use super::input::{Claim, Context, Heard, Successor};
 use super::timing::Pace;
 use super::{InstanceStatus, State, TransitionReason};
 use crate::native::{Flags, InstanceRecord};
@@ -48,6 +48,9 @@ pub(crate) struct Election {
     pub(super) handover: Option<Handover>,
     /// Active, and the node handing over (the one followed) still answers.
     pub(super) accepting: Option<Accepting>,
+    /// Who acted for the instance before, as its data plane has said, and until when adverts it sent
+    /// before that may still arrive.
+    pub(super) relieved: Option<(Successor, Instant)>,
     /// Until then nobody preempts this node: the last one that asked did not take over.
     pub(super) unpreempted_until: Instant,
     /// The hand-over to be repeated in the next adverts.
@@ -86,6 +89,14 @@ impl Followed {
                 .record
                 .successor
                 .filter(|_| heard.record.flags.contains(Flags::HANDOVER)),
+        }
+    }
+
+    /// The start of the agent that is followed.
+    pub(super) const fn who(&self) -> Successor {
+        Successor {
+            peer: self.peer,
+            incarnation: self.incarnation,
         }
     }
 
@@ -182,6 +193,7 @@ impl Election {
             requesting: false,
             handover: None,
             accepting: None,
+            relieved: None,
             unpreempted_until: Instant::from_nanos(0),
             departure: None,
             conflict: None,

@@ -113,7 +113,7 @@ impl Election {
             self.predecessor_heard(accepting, heard, ctx, out);
         } else if self.is_taken_over_by(heard) {
             self.handed_over(heard, ctx, out);
-        } else if heard.claims() {
+        } else if heard.claims() && !self.is_outdated(heard, ctx) {
             // What counts is the epoch of the own claim, not what was just heard.
             self.epoch = known;
             self.meet_active(heard, ctx, out);

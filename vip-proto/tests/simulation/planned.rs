@@ -15,12 +15,12 @@ pub(crate) fn run(seed: u64, trace: bool) -> World {
     for node in 0..world.count() {
         world.inject(Fault::Start(node));
     }
-    world.run_for(INTERVAL * 40);
+    world.run_for(INTERVAL * 30);
     world.must_serve = true;
     for _ in 0..3 + rng.below(6) {
         step(&mut rng, &mut world);
         world.check_service();
-        world.run_for(INTERVAL * 30);
+        world.run_for(INTERVAL * 15);
     }
     world.run_for(INTERVAL * 20);
     come_to_rest(&mut world);
