@@ -17,3 +17,4 @@ mod steering;
 mod support;
 mod vlan;
 mod vmac;
+mod why;
