@@ -60,8 +60,22 @@ fn the_packaged_example_is_small_and_good() {
         "{text}"
     );
     assert!(
-        text.contains("lease 175ms; this node takes over 360.938ms after"),
+        text.contains(
+            "lease 175ms: the agent may be 75ms late; it ends 13.281ms before a peer takes over"
+        ),
         "{text}"
+    );
+    let time = |what: &str| -> String {
+        let line = text.lines().find(|line| line.contains(what)).unwrap();
+        let words: Vec<&str> = line.split(what).flat_map(str::split_whitespace).collect();
+        words[0].to_owned()
+    };
+    assert_eq!(time("its host or link dies"), "4ms");
+    assert_eq!(time("its agent dies or hangs"), "177ms");
+    assert_eq!(time("switchover, preemption, stop"), "0s");
+    assert!(
+        !text.contains("backend dies") && !text.contains("best Backup die"),
+        "there is none: {text}"
     );
     let file = std::fs::read_to_string(directory.path().join("vip-agent.toml")).unwrap();
     assert!(file.lines().count() < 15);
@@ -108,6 +122,7 @@ fn check_for_programs() {
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(report["ok"], true);
     assert_eq!(report["instances"][0]["lease_us"], 175_000);
+    assert_eq!(report["instances"][0]["worst_case_us"]["host_death"], 4_000);
 
     edit(directory.path(), "vrid = 51", "vrid = 0");
     let output = run(directory.path(), &["check", "--json", "vip-agent.toml"]);

@@ -118,7 +118,6 @@ fn summary(config: &Config) -> String {
         cluster.port
     ));
     for instance in &config.instances {
-        let timing = Timing::of(cluster, instance);
         let steering = match &instance.steering {
             Steering::Local => "local".into(),
             Steering::L2 { backends } => format!("l2 to {}", plural(backends.len(), "backend")),
@@ -131,14 +130,61 @@ fn summary(config: &Config) -> String {
             instance.interface,
             instance.priority,
         ));
-        line(format!(
-            "  lease {}; this node takes over {} after the last advert of a crashed node or hung \
-             agent at the latest",
-            Human(timing.lease),
-            Human(timing.takeover),
-        ));
+        for words in times(config, &Timing::of(config, instance)) {
+            line(format!("  {words}"));
+        }
     }
     text
+}
+
+/// How long a failover takes at most, by what has failed, and what the lease leaves.
+fn times(config: &Config, timing: &Timing) -> Vec<String> {
+    let (by_probes, by_lease) = match &config.liveness {
+        Some(liveness) => (
+            format!(
+                "{} probes {} apart without an answer",
+                liveness.misses,
+                Human(liveness.interval)
+            ),
+            format!("its lease of {} ends, a probe is told", Human(timing.lease)),
+        ),
+        None => ("no adverts".into(), "no adverts".into()),
+    };
+    let rows = [
+        ("its host or link dies", Some(timing.host_death), by_probes),
+        (
+            "its agent dies or hangs",
+            Some(timing.agent_death),
+            by_lease,
+        ),
+        (
+            "its host and the best Backup die",
+            timing.two_hosts_death,
+            "the Backup's adverts are missed".into(),
+        ),
+        (
+            "a backend dies",
+            timing.backend_death,
+            "its checks fail".into(),
+        ),
+        (
+            "switchover, preemption, stop",
+            Some(std::time::Duration::ZERO),
+            "made before broken".to_owned(),
+        ),
+    ];
+    let mut lines = vec!["outage at most, if of the Active node".to_owned()];
+    lines.extend(rows.into_iter().filter_map(|(what, time, why)| {
+        let time = Human(time?).to_string();
+        Some(format!("  {what:<33} {time:>10}  {why}"))
+    }));
+    lines.push(format!(
+        "lease {}: the agent may be {} late; it ends {} before a peer takes over by adverts",
+        Human(timing.lease),
+        Human(timing.forgiven),
+        Human(timing.guard),
+    ));
+    lines
 }
 
 fn plural(count: usize, noun: &str) -> String {
@@ -167,13 +213,22 @@ fn report(args: &Args, source: &Source, findings: &[Finding], config: Option<&Co
         .collect();
     let instances: Option<Vec<Value>> = config.map(|config| {
         let instances = config.instances.iter().map(|instance| {
-            let timing = Timing::of(&config.cluster, instance);
+            let timing = Timing::of(config, instance);
             json!({
                 "name": instance.name,
                 "vrid": instance.vrid.get(),
                 "vips": instance.vips,
                 "lease_us": timing.lease.as_micros(),
                 "takeover_us": timing.takeover.as_micros(),
+                "lease_forgiven_us": timing.forgiven.as_micros(),
+                "lease_guard_us": timing.guard.as_micros(),
+                "worst_case_us": {
+                    "planned": 0,
+                    "host_death": timing.host_death.as_micros(),
+                    "agent_death": timing.agent_death.as_micros(),
+                    "two_hosts_death": timing.two_hosts_death.map(|time| time.as_micros()),
+                    "backend_death": timing.backend_death.map(|time| time.as_micros()),
+                },
             })
         });
         instances.collect()

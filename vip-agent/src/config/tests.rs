@@ -456,6 +456,10 @@ fn steering_and_backends() {
 fn an_interval_that_forgives_nothing_is_a_warning() {
     let every = |interval: &str| with("\n\n", &format!("\nadvert_interval = \"{interval}\"\n\n"));
     warned("tight_interval", &every("1ms"));
+    warned(
+        "tight_lease",
+        &with("\n\n", "\n\n[liveness]\nlease = \"2ms\"\n\n"),
+    );
     assert_eq!(load(&every("10ms")).unwrap().warnings, []);
 }
 
@@ -485,9 +489,29 @@ fn an_unreadable_file_is_one_error() {
 
 #[test]
 fn times() {
-    let fast = config(&with("\n\n", "\nadvert_interval = \"10ms\"\n\n"));
-    let timing = super::timing::Timing::of(&fast.cluster, &fast.instances[0]);
-    assert_eq!(timing.lease, Duration::from_micros(17_500));
-    assert_eq!(timing.skew, Duration::from_nanos(6_093_750));
-    assert_eq!(timing.takeover, Duration::from_nanos(36_093_750));
+    let timing = |config: &Config| super::timing::Timing::of(config, &config.instances[0]);
+    let us = Duration::from_micros;
+    let fast = timing(&config(&with("\n\n", "\nadvert_interval = \"10ms\"\n\n")));
+    assert_eq!(fast.lease, us(17_500));
+    assert_eq!(fast.forgiven, us(7_500));
+    assert_eq!(fast.guard, Duration::from_nanos(1_328_125));
+    assert_eq!(fast.skew, Duration::from_nanos(6_093_750));
+    assert_eq!(fast.takeover, Duration::from_nanos(36_093_750));
+    assert_eq!(fast.host_death, us(4_000));
+    assert_eq!(fast.agent_death, us(19_500));
+    assert_eq!(fast.two_hosts_death, None);
+    assert_eq!(fast.backend_death, None);
+
+    let peers = with("[\"10.0.0.2\"]", "[\"10.0.0.2\", \"10.0.0.3\"]");
+    let without = timing(&config(&format!("{peers}\n[liveness]\nenabled = false\n")));
+    assert_eq!(without.host_death, without.takeover);
+    assert_eq!(without.agent_death, without.takeover);
+    // Silence of 4 intervals, noticed with the next, skew, and 3 intervals of intent.
+    let intervals = us(8 * 100_000);
+    assert_eq!(without.two_hosts_death, Some(intervals + without.skew));
+
+    let short = timing(&config(&format!("{peers}\n[liveness]\nlease = \"20ms\"\n")));
+    assert_eq!((short.lease, short.forgiven), (us(20_000), us(15_000)));
+    assert_eq!(short.agent_death, us(22_000));
+    assert!(short.guard > without.guard);
 }

@@ -67,7 +67,8 @@ impl Pace {
     }
 
     /// After this much silence a node is taken to be gone: longer than anybody's down interval.
-    pub(crate) fn silence(self) -> Duration {
+    #[must_use]
+    pub fn silence(self) -> Duration {
         self.interval * (u32::from(self.factor) + 1)
     }
 
@@ -83,7 +84,8 @@ impl Pace {
 
     /// How long a node states its intent before it claims after an unusual wait: long enough that two
     /// that began without knowing of each other both hear of it, a lost advert each included.
-    pub(crate) fn intent(self) -> Duration {
+    #[must_use]
+    pub fn intent(self) -> Duration {
         self.interval * 3
     }
 

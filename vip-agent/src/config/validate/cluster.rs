@@ -77,6 +77,29 @@ fn tight_interval(raw: &raw::Cluster, pace: Pace, findings: &mut Findings) {
     );
 }
 
+/// Warns if a lease of its own forgives the agent less than a busy host needs. It is renewed four
+/// times while it lasts.
+pub(super) fn tight_lease(lease: Duration, span: Range<usize>, findings: &mut Findings) {
+    let slack = lease - lease / 4;
+    if slack >= USUAL_LATENESS {
+        return;
+    }
+    let message = format!(
+        "a lease of {} forgives the agent only {} of being late",
+        Human(lease),
+        Human(slack)
+    );
+    findings.push(
+        Finding::warning("config::tight_lease", message)
+            .at(span, "short")
+            .help(
+                "on a host that is busy, or a virtual machine, it will end without a failure: \
+                 lengthen it, or keep a processor free; `timer_late_max_us` in `vip-agent status` \
+                 tells how late the agent is",
+            ),
+    );
+}
+
 /// Longer than the kernel takes to make a link that came up work, and the address of a peer that was
 /// unreachable resolve again; a switch with spanning tree needs more.
 const ALONE_DELAY: Duration = Duration::from_secs(1);

@@ -62,6 +62,7 @@ fn check_lease(raw: &raw::Liveness, pace: Pace, findings: &mut Findings) -> Opti
         return Some(());
     };
     if lease.0 <= most {
+        super::cluster::tight_lease(lease.0, raw.lease.span(), findings);
         return Some(());
     }
     let message = format!(
