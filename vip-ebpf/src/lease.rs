@@ -17,11 +17,11 @@ pub enum Standing {
     Answering,
 }
 
-/// What this node is for the instance now.
+/// What this node is for the instance, the coarse clock having just been read.
 #[inline(always)]
-pub fn standing(instance: Instance) -> Standing {
+pub fn standing(instance: Instance, coarse: u64) -> Standing {
     let claim = instance.claim();
-    if claim == 0 || !is_valid() {
+    if claim == 0 || !is_valid(coarse) {
         Standing::NotActive
     } else if claim & ANSWERING == 0 {
         Standing::TakingOver
@@ -33,17 +33,17 @@ pub fn standing(instance: Instance) -> Standing {
 /// Whether this node acts for the instance, and answers for it.
 #[inline(always)]
 pub fn is_answering(instance: Instance) -> bool {
-    instance.claim() & ANSWERING != 0 && is_valid()
+    instance.claim() & ANSWERING != 0 && is_valid(coarse_now())
 }
 
-/// Whether the agent's lease is valid now.
+/// Whether the agent's lease is valid, the coarse clock having just been read.
 ///
 /// The coarse clock costs nothing but is up to one tick behind the precise one; the precise one
 /// costs more than steering a packet. So the coarse one decides as long as its error cannot matter,
 /// and only in the lease's last tick is the precise one asked. The answer is always that of the
 /// precise clock.
 #[inline(always)]
-pub fn is_valid() -> bool {
+fn is_valid(coarse: u64) -> bool {
     let Some(agent) = maps::agent() else {
         return false;
     };
@@ -51,7 +51,6 @@ pub fn is_valid() -> bool {
         return false;
     }
     let until = agent.lease_until_ns();
-    let coarse = coarse_now();
     if coarse >= until {
         return false;
     }

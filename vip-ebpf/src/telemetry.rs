@@ -57,24 +57,23 @@ pub fn report_conflict(
 /// Time between two notes that a VIP is wanted.
 const WANTED_STEP_NS: u64 = 1_000_000_000;
 
-/// Notes that somebody asks for the VIP, or sends to it: at most once a second, so that a busy VIP
+/// Notes that somebody asks for the VIP, or sends to it, `now` by the coarse clock: once a second, so that a busy VIP
 /// costs a look and not a store.
 #[inline(always)]
-pub fn wanted(vip: VipEntry) {
-    if let Some(seen) = maps::seen(vip.stats) {
-        let now = lease::coarse_now();
-        if now.saturating_sub(seen.wanted_ns()) >= WANTED_STEP_NS {
-            seen.set_wanted(now);
-        }
+pub fn wanted(vip: VipEntry, now: u64) {
+    if let Some(seen) = maps::seen(vip.stats)
+        && now.saturating_sub(seen.wanted_ns()) >= WANTED_STEP_NS
+    {
+        seen.set_wanted(now);
     }
 }
 
 /// Notes the first packet that is accepted for the VIP after the instance was claimed.
 #[inline(always)]
 pub fn accepted(vip: VipEntry, instance: Instance) {
-    if let Some(seen) = maps::seen(vip.stats) {
-        if seen.first_packet_ns() < instance.claimed_at_ns() {
-            seen.set_first_packet(lease::now());
-        }
+    if let Some(seen) = maps::seen(vip.stats)
+        && seen.first_packet_ns() < instance.claimed_at_ns()
+    {
+        seen.set_first_packet(lease::now());
     }
 }

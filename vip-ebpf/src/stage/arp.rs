@@ -61,10 +61,11 @@ fn request(
     };
     // An announcement, ours or another's, asks for nothing.
     let is_announcement = u32::from_ne_bytes(claim.address) == u32::from_ne_bytes(target);
+    let now = lease::coarse_now();
     if !is_announcement {
-        telemetry::wanted(vip);
+        telemetry::wanted(vip, now);
     }
-    match lease::standing(instance) {
+    match lease::standing(instance, now) {
         Standing::NotActive => return Verdict::Drop(Counter::ArpNotActive),
         Standing::TakingOver => return Verdict::Drop(Counter::ArpTakingOver),
         Standing::Answering => {}

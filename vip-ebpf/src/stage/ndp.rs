@@ -51,8 +51,9 @@ fn solicitation(packet: &mut Packet<'_>, vip: VipEntry) -> Verdict {
     let Some(instance) = maps::instance(vip.instance) else {
         return Verdict::Drop(Counter::DropInternal);
     };
-    telemetry::wanted(vip);
-    match lease::standing(instance) {
+    let now = lease::coarse_now();
+    telemetry::wanted(vip, now);
+    match lease::standing(instance, now) {
         Standing::NotActive => return Verdict::Drop(Counter::NdNotActive),
         Standing::TakingOver => return Verdict::Drop(Counter::NdTakingOver),
         Standing::Answering => {}

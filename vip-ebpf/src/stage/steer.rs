@@ -114,7 +114,8 @@ fn admit(packet: &mut Packet<'_>, vip: VipEntry, frame: &Frame) -> ControlFlow<V
     let Some(instance) = maps::instance(vip.instance) else {
         return Break(Verdict::Drop(Counter::DropInternal));
     };
-    telemetry::wanted(vip);
+    let now = lease::coarse_now();
+    telemetry::wanted(vip, now);
     let macs = Macs {
         own: if frame.ether_type == ethernet::IPV4 {
             instance.mac_v4()
@@ -123,8 +124,8 @@ fn admit(packet: &mut Packet<'_>, vip: VipEntry, frame: &Frame) -> ControlFlow<V
         },
         station: instance.station(),
     };
-    if lease::standing(instance) == Standing::NotActive {
-        return Break(drain::to_successor(packet, instance, macs.own));
+    if lease::standing(instance, now) == Standing::NotActive {
+        return Break(drain::to_successor(packet, instance, macs.own, now));
     }
     let Some(header) = packet.at::<EthernetHeader>(0) else {
         return Break(Verdict::Ignore);
