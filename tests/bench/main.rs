@@ -2,7 +2,7 @@
 //!
 //! `flip`: how long the flip itself takes, for 1 and for 1,000 VIPs. `announce`: how long it takes to
 //! tell the neighbours of 1,000 VIPs. `failover`: what a client sees, per kind of failure, with
-//! keepalived beside it, and what that costs.
+//! keepalived beside it, and what that costs. `xdp`: what a packet costs in the data plane.
 #![expect(clippy::print_stdout, reason = "the tables are the program's output")]
 
 mod announce;
@@ -10,6 +10,7 @@ mod failover;
 mod flip;
 mod options;
 mod rows;
+mod xdp;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -23,7 +24,7 @@ use crate::rows::Rows;
 /// A suite: its name, and what runs it.
 type Suite = (&'static str, fn(&Options, &mut Rows) -> Result<()>);
 
-const SUITES: [Suite; 3] = [
+const SUITES: [Suite; 4] = [
     ("flip", |options, rows| {
         in_lab(|lab| flip::run(lab, options.runs(10), rows))
     }),
@@ -31,6 +32,7 @@ const SUITES: [Suite; 3] = [
         in_lab(|lab| announce::run(lab, options.runs(10), rows))
     }),
     ("failover", failover::run),
+    ("xdp", |options, rows| xdp::run(options.runs(20), rows)),
 ];
 
 fn main() -> ExitCode {
