@@ -46,7 +46,7 @@ fn after_a_crash_the_other_node_serves_ipv4_and_ipv6() {
             assert_eq!(names, ["node-1", "node-2"], "{report}");
             assert_eq!(report.duplicates, 0, "{report}");
         }
-        assert_eq!(instance(&cluster.nodes[1], "web")?["reason"], "active_down");
+        assert_eq!(instance(&cluster.nodes[1], "web")?["reason"], "node_dead");
         cluster.assert_served_by(1)
     });
 }

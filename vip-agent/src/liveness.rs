@@ -26,6 +26,8 @@ pub struct Parts {
     pub links: PeerLinks,
     /// This node's address among its peers.
     pub address: NodeAddress,
+    /// Index of the interface that multicast goes out of; 0: peers are reached by unicast.
+    pub interface: u32,
     /// The start of this agent.
     pub incarnation: Incarnation,
     /// Keys of the cluster.
@@ -60,15 +62,11 @@ impl Prober {
     ///
     /// # Errors
     /// If a socket cannot be opened, or what the kernel's map calls answer.
-    pub fn new(
-        mut parts: Parts,
-        config: config::Liveness,
-        peers: &[IpAddr],
-    ) -> io::Result<Self> {
+    pub fn new(mut parts: Parts, config: config::Liveness, peers: &[IpAddr]) -> io::Result<Self> {
         let mut sockets = ProbeSockets::new(config.port);
-        sockets.open(parts.address.0)?;
+        sockets.open(parts.address.0, parts.interface)?;
         for link in &config.links {
-            sockets.open(link.local)?;
+            sockets.open(link.local, 0)?;
         }
         if !peers.is_empty() {
             let further = config.links.iter().map(|link| link.remote);
@@ -82,6 +80,14 @@ impl Prober {
             links: BTreeMap::new(),
             nonce: 0,
         })
+    }
+
+    /// The interface that multicast goes out of was made anew, with this index.
+    ///
+    /// # Errors
+    /// What the kernel answered; probes from the node's own address fail from then on.
+    pub fn follow(&mut self, interface: u32) -> io::Result<()> {
+        self.sockets.open(self.parts.address.0, interface)
     }
 
     /// The peer's incarnation is known: probes in both directions get their keys.
@@ -107,7 +113,11 @@ impl Prober {
                 local,
                 remote,
                 echo_key: keys.echo,
-                seen: self.parts.links.stamp(index)?.map_or(0, |stamp| stamp.nonce),
+                seen: self
+                    .parts
+                    .links
+                    .stamp(index)?
+                    .map_or(0, |stamp| stamp.nonce),
             });
         }
         self.links.insert(peer, links);
@@ -145,18 +155,11 @@ impl Prober {
             return Ok(());
         };
         // Peers answer no two probes whose nonces are closer than that.
-        self.nonce = now
-            .as_nanos()
-            .max(self.nonce + liveness::MIN_NONCE_STEP_NS);
+        self.nonce = now.as_nanos().max(self.nonce + liveness::MIN_NONCE_STEP_NS);
         let mut result = Ok(());
         let mut sent = false;
         for link in links {
-            let probe = Liveness::probe(
-                self.nonce,
-                self.parts.incarnation.0,
-                vrids,
-                link.echo_key,
-            );
+            let probe = Liveness::probe(self.nonce, self.parts.incarnation.0, vrids, link.echo_key);
             match self
                 .sockets
                 .send(link.local, link.remote, bytemuck::bytes_of(&probe))

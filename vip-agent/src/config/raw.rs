@@ -78,8 +78,8 @@ pub(super) struct Liveness {
     /// How many probes in a row may stay unanswered before the node is taken to be dead.
     #[schemars(range(min = 2, max = 10), extend("default" = 3))]
     pub(super) misses: Field<u8>,
-    /// UDP port of probes; the same on all nodes.
-    #[schemars(range(min = 1, max = 65535), extend("default" = 8113))]
+    /// UDP port of probes, the same on all nodes; default: the one above `cluster.port`.
+    #[schemars(range(min = 1, max = 65535))]
     pub(super) port: Field<u16>,
     /// How long the data plane goes on when the agent is silent; default, and at most: what the
     /// adverts warrant, (`down_factor` - 1) x `advert_interval` less a quarter. Shorter, an agent that

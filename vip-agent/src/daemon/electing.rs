@@ -91,7 +91,7 @@ pub(super) fn start(
         started,
     )?;
     let (node_config, instances) = node_config(config, adverts.address(), &ground.earlier)?;
-    let prober = prober(config, &node_config)?;
+    let prober = prober(config, &node_config, &adverts)?;
     let incarnation = node_config.incarnation;
     let mut node = match &ground.earlier {
         Some((_, resumed)) => Node::resume(node_config, &instances, resumed, started),
@@ -212,13 +212,18 @@ fn incarnation() -> Result<Incarnation, RunError> {
 }
 
 /// What asks the peers' data planes, if anything does.
-fn prober(config: &Config, node: &NodeConfig) -> Result<Option<Prober>, RunError> {
+fn prober(
+    config: &Config,
+    node: &NodeConfig,
+    adverts: &AdvertSocket,
+) -> Result<Option<Prober>, RunError> {
     let Some(liveness) = &config.liveness else {
         return Ok(None);
     };
     let parts = liveness::Parts {
         links: pinned::peer_links(&Pins::new(&config.node.pin_dir))?,
         address: node.address,
+        interface: adverts.interface().unwrap_or(0),
         incarnation: node.incarnation,
         keys: node.keys.clone(),
     };

@@ -56,6 +56,7 @@ impl Driver {
                 error: format!("moving to the new {}: {error}", interface.name),
             });
         }
+        self.follow_probes();
         if self.is_renamed(interface) {
             // The instances are on the name: for them, the interface is gone.
             self.interface_deleted(interface.index);

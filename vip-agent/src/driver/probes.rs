@@ -57,4 +57,15 @@ impl Driver {
             self.notify(Notice::ProbeFailed { error });
         }
     }
+
+    /// Probes leave by the interface that adverts leave by.
+    pub(super) fn follow_probes(&mut self) {
+        let (Some(prober), Some(interface)) = (&mut self.prober, self.adverts.interface()) else {
+            return;
+        };
+        if let Err(error) = prober.follow(interface) {
+            let error = format!("by the new interface: {error}");
+            self.notify(Notice::ProbeFailed { error });
+        }
+    }
 }

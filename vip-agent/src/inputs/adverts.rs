@@ -93,6 +93,12 @@ impl AdvertSocket {
         self.address
     }
 
+    /// Index of the interface that multicast goes out of; `None`: adverts go by unicast.
+    #[must_use]
+    pub fn interface(&self) -> Option<u32> {
+        self.membership.as_ref().map(|membership| membership.index)
+    }
+
     /// Sends one advert to all peers. Fails only if no peer could be sent to: a single dead peer
     /// whose MAC address does not resolve is no failure of ours.
     ///

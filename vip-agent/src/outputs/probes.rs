@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, SocketAddrV6, UdpSocket};
 
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
@@ -16,7 +16,14 @@ const DROP_ALL: SockFilter = SockFilter::new(0x06, 0, 0, 0);
 #[derive(Debug)]
 pub struct ProbeSockets {
     port: u16,
-    sockets: BTreeMap<IpAddr, UdpSocket>,
+    sockets: BTreeMap<IpAddr, ProbeSocket>,
+}
+
+/// A socket, and the interface that its link-local address belongs to (0: it is none).
+#[derive(Debug)]
+struct ProbeSocket {
+    socket: UdpSocket,
+    scope: u32,
 }
 
 impl ProbeSockets {
@@ -29,15 +36,25 @@ impl ProbeSockets {
         }
     }
 
-    /// Opens the socket of one of this node's addresses, also if the host does not have it (yet).
+    /// Opens the socket of one of this node's addresses, also if the host does not have it (yet). A
+    /// link-local address belongs to the interface with the index `interface`; on another one than
+    /// before it is opened anew.
     ///
     /// # Errors
     /// What the kernel answers, e.g. that the port is in use.
-    pub fn open(&mut self, local: IpAddr) -> io::Result<()> {
-        if !self.sockets.contains_key(&local) {
-            let socket = bound(SocketAddr::new(local, self.port))?;
-            self.sockets.insert(local, socket);
+    pub fn open(&mut self, local: IpAddr, interface: u32) -> io::Result<()> {
+        let scope = scope(local, interface);
+        if self
+            .sockets
+            .get(&local)
+            .is_some_and(|open| open.scope == scope)
+        {
+            return Ok(());
         }
+        // Two sockets cannot have one address and port.
+        self.sockets.remove(&local);
+        let socket = bound(scoped(local, self.port, scope))?;
+        self.sockets.insert(local, ProbeSocket { socket, scope });
         Ok(())
     }
 
@@ -46,11 +63,11 @@ impl ProbeSockets {
     /// # Errors
     /// What the kernel answers. An error that a host reported by ICMP for an earlier probe is none.
     pub fn send(&self, local: IpAddr, remote: IpAddr, probe: &[u8]) -> io::Result<()> {
-        let socket = self
+        let ProbeSocket { socket, scope } = self
             .sockets
             .get(&local)
             .ok_or_else(|| io::Error::other(format!("no probes are sent from {local}")))?;
-        let remote = SocketAddr::new(remote, self.port);
+        let remote = scoped(remote, self.port, *scope);
         match socket.send_to(probe, remote) {
             // Told of a former one, and reset by telling.
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
@@ -58,6 +75,21 @@ impl ProbeSockets {
             }
             result => result.map(|_| ()),
         }
+    }
+}
+
+/// The interface that the address alone does not tell.
+const fn scope(local: IpAddr, interface: u32) -> u32 {
+    match local {
+        IpAddr::V6(address) if address.is_unicast_link_local() => interface,
+        IpAddr::V4(_) | IpAddr::V6(_) => 0,
+    }
+}
+
+const fn scoped(address: IpAddr, port: u16, scope: u32) -> SocketAddr {
+    match address {
+        IpAddr::V4(_) => SocketAddr::new(address, port),
+        IpAddr::V6(address) => SocketAddr::V6(SocketAddrV6::new(address, port, 0, scope)),
     }
 }
 
@@ -84,9 +116,22 @@ fn bound(local: SocketAddr) -> io::Result<UdpSocket> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv6Addr;
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn only_link_local_addresses_belong_to_an_interface() {
+        let scope = |address: &str| scope(address.parse().unwrap(), 7);
+        assert_eq!(scope("fe80::1"), 7);
+        assert_eq!([scope("fd00::1"), scope("10.0.0.1")], [0, 0]);
+        let peer: Ipv6Addr = "fe80::2".parse().unwrap();
+        let SocketAddr::V6(to) = scoped(peer.into(), 8113, 7) else {
+            panic!("an IPv6 address stays one");
+        };
+        assert_eq!((to.scope_id(), to.port()), (7, 8113));
+    }
 
     #[test]
     fn probes_leave_and_nothing_comes_in() {
@@ -99,15 +144,15 @@ mod tests {
         let peer: IpAddr = "127.0.0.2".parse().unwrap();
         let remote = UdpSocket::bind((peer, port)).unwrap();
         let mut sockets = ProbeSockets::new(port);
-        sockets.open(here).unwrap();
-        sockets.open(here).unwrap();
+        sockets.open(here, 0).unwrap();
+        sockets.open(here, 7).unwrap();
         sockets.send(here, peer, b"probe").unwrap();
         let mut buffer = [0; 16];
         let (length, from) = remote.recv_from(&mut buffer).unwrap();
         assert_eq!((&buffer[..length], from.port()), (&b"probe"[..], port));
         remote.send_to(b"echo", from).unwrap();
         std::thread::sleep(Duration::from_millis(20));
-        let own = &sockets.sockets[&here];
+        let own = &sockets.sockets[&here].socket;
         let error = own.recv_from(&mut buffer).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
         drop(remote);

@@ -12,9 +12,6 @@ use crate::config::diagnostic::{Finding, Findings};
 use crate::config::duration::{Human, Text};
 use crate::config::{Liveness, LivenessLink, raw};
 
-/// UDP port of probes.
-const PROBE_PORT: u16 = 8113;
-
 /// Checks the table against what `[cluster]` says. The outer `None`: it cannot be used; the inner:
 /// probes are switched off.
 pub(super) fn validate(
@@ -27,14 +24,16 @@ pub(super) fn validate(
     if !raw.enabled.or(true) {
         return Some(None);
     }
-    let (none, port) = (raw::Cluster::default(), raw.port.or(PROBE_PORT));
+    let none = raw::Cluster::default();
     let cluster = cluster.unwrap_or(&none);
-    if port == cluster.port.or(DEFAULT_PORT) {
+    let adverts = cluster.port.or(DEFAULT_PORT);
+    let port = raw.port.or(adverts.checked_add(1).unwrap_or(adverts - 1));
+    if port == adverts {
         let message = format!("probes and adverts cannot both use UDP port {port}");
         findings.push(
             Finding::error("config::same_port", message)
                 .at(raw.port.span(), "port of probes")
-                .help("leave one of them at its default: 8112 for adverts, 8113 for probes"),
+                .help("leave it out: probes use the port above that of adverts"),
         );
         return None;
     }
