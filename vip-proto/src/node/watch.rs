@@ -247,7 +247,7 @@ impl Node {
         if now < due {
             return;
         }
-        self.probes.next = Some(next_on_grid(due, liveness.interval, now));
+        self.probes.next = Some(next_probe(due, liveness.interval, now));
         let late = now.saturating_since(due);
         let stalled = late > liveness.interval;
         if stalled {
@@ -340,5 +340,16 @@ impl Node {
             None if any => Some(now),
             _ => None,
         };
+    }
+}
+
+/// The next point of the grid that leaves the probes sent now three quarters of an interval to be
+/// answered.
+fn next_probe(due: Instant, interval: Duration, now: Instant) -> Instant {
+    let next = next_on_grid(due, interval, now);
+    if next < now + interval * 3 / 4 {
+        next + interval
+    } else {
+        next
     }
 }

@@ -59,10 +59,10 @@ impl Network {
         (!lost && self.is_open(from, to)).then(|| self.probe_delay(setup))
     }
 
-    /// Both ways together take less than the time between two probes.
+    /// Both ways together take less than three quarters of the time between two probes.
     pub(crate) fn probe_delay(&mut self, setup: &Setup) -> Duration {
         let interval = setup.liveness.map(|liveness| liveness.interval);
-        self.delay(setup.delay.min(interval.unwrap_or_default() * 2 / 5))
+        self.delay(setup.delay.min(interval.unwrap_or_default() * 3 / 8))
     }
 
     fn delay(&mut self, longest: Duration) -> Duration {
