@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::process::Output;
 
 use anyhow::{Context as _, Result, ensure};
-use lab::{Node, scenario, wait_until};
+use lab::{Node, clock, scenario, wait_until};
 use serde_json::Value;
 
 use crate::support::{Cluster, PATIENCE, instance};
@@ -149,6 +149,37 @@ fn without_an_agent_and_without_a_recording_that_is_said() {
         assert!(error.contains("no recording either"), "{error}");
         let gone = cluster.nodes[0].command(&["why", "--pin-dir", pins])?;
         assert_eq!(gone.status.code(), Some(1));
+        Ok(())
+    });
+}
+
+#[test]
+fn check_tells_how_long_it_takes_when_active_and_best_backup_die_together() {
+    scenario(|lab| {
+        let cluster = Cluster::running(lab, 3, |_, instance| instance, |_, config| config)?;
+        let last = &cluster.nodes[2];
+        let config = last.config.path().to_str().context("a path in UTF-8")?;
+        let checked = last.command(&["check", "--json", config])?;
+        let checked: Value = serde_json::from_slice(&checked.stdout)?;
+        let bound = checked["instances"][0]["worst_case_us"]["two_hosts_death"]
+            .as_u64()
+            .with_context(|| format!("no bound in {checked:#}"))?;
+
+        cluster.nodes[0].host.unplug()?;
+        cluster.nodes[1].host.unplug()?;
+        let died = clock::now_ns();
+        last.wait_for_state("web", "active", PATIENCE)?;
+        let report = told(last, &["web", "--last", "1"])?;
+        let flip = report["transitions"][0]["at_ns"]
+            .as_u64()
+            .context("a time")?;
+        let took = flip.saturating_sub(died) / 1000;
+        println!("took {took} us, at most {bound} us are told");
+        // What the network and a busy host add.
+        assert!(
+            took <= bound + 100_000,
+            "{took} us, told {bound} us: {report:#}"
+        );
         Ok(())
     });
 }

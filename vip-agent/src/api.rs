@@ -1,8 +1,11 @@
 //! The control API: what the daemon answers over its Unix socket, and `--json` prints.
 //!
-//! `GET /v1/status` → [`Status`]; `POST /v1/instances/{name}/switchover` with [`SwitchoverRequest`]
-//! → [`SwitchoverReply`]; `POST /v1/reload` with [`ReloadRequest`] → [`ReloadReply`]; anything that
-//! goes wrong → [`ErrorReply`] with a 4xx or 5xx status.
+//! - `GET /v1/status` → [`Status`]
+//! - `GET /v1/why` → [`Recording`]
+//! - `POST /v1/instances/{name}/switchover` with [`SwitchoverRequest`] → [`SwitchoverReply`]
+//! - `POST /v1/reload` with [`ReloadRequest`] → [`ReloadReply`]
+//!
+//! Anything that goes wrong → [`ErrorReply`] with a 4xx or 5xx status.
 //! Fields are only ever added within `v1`.
 
 use std::net::IpAddr;

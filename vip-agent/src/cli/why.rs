@@ -108,7 +108,8 @@ fn read(args: &Args, config: Option<&Config>) -> Result<Source, Failure> {
         return read_pinned(directory, config, None);
     }
     let socket = args.socket.clone().unwrap_or_else(|| {
-        let directory = config.map_or(Path::new(RUNTIME_DIR), |config| &config.node.runtime_dir);
+        let directory =
+            config.map_or_else(|| Path::new(RUNTIME_DIR), |config| &config.node.runtime_dir);
         directory.join("control.sock")
     });
     let client = Client::new(&socket);
@@ -119,7 +120,8 @@ fn read(args: &Args, config: Option<&Config>) -> Result<Source, Failure> {
             | ClientError::Timeout(..)
             | ClientError::Connection(..)),
         ) => {
-            let directory = config.map_or(Path::new(PIN_DIR), |config| &config.node.pin_dir);
+            let directory =
+                config.map_or_else(|| Path::new(PIN_DIR), |config| &config.node.pin_dir);
             read_pinned(directory, config, Some(error))
         }
         Err(

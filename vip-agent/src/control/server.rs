@@ -89,8 +89,8 @@ fn router() -> Router<Arc<Shared>> {
 
 async fn no_such_path(uri: Uri) -> Failure {
     let error = format!(
-        "there is no {}; there are GET /v1/status, POST /v1/instances/{{name}}/switchover and POST \
-         /v1/reload",
+        "there is no {}; there are GET /v1/status, GET /v1/why, POST \
+         /v1/instances/{{name}}/switchover and POST /v1/reload",
         uri.path()
     );
     Failure(StatusCode::NOT_FOUND, error)
@@ -98,7 +98,7 @@ async fn no_such_path(uri: Uri) -> Failure {
 
 async fn no_such_method(method: Method, uri: Uri) -> Failure {
     let error = format!(
-        "{method} is not what {} takes; there are GET /v1/status, POST \
+        "{method} is not what {} takes; there are GET /v1/status, GET /v1/why, POST \
          /v1/instances/{{name}}/switchover and POST /v1/reload",
         uri.path()
     );
