@@ -541,6 +541,13 @@ fn a_signal_to_reload_while_it_starts_does_no_harm() {
     scenario(|lab| {
         let mut cluster = Cluster::new(lab, 2, |_, instance| instance, |_, config| config)?;
         cluster.nodes[0].launch()?;
+        // The agent holds the signal back from the first line of its own on.
+        let lock = cluster.nodes[0].config.socket().with_file_name("lock");
+        wait_until("the agent to have begun", PATIENCE, || {
+            lock.exists()
+                .then_some(())
+                .ok_or_else(|| "no lock".to_owned())
+        })?;
         for _ in 0..40 {
             cluster.nodes[0].hang_up()?;
             std::thread::sleep(Duration::from_millis(5));

@@ -64,6 +64,7 @@ pub(super) struct Progress {
     settings: Option<Settings>,
     /// What was added to the filters of network cards.
     filters: Option<NicFilters>,
+    memberships: BTreeMap<String, Memberships>,
     /// VIPs that may be on `lo`.
     provisioned: Vec<IpAddr>,
     elected: Option<Elected>,
@@ -133,6 +134,7 @@ pub(super) async fn start(
 ) -> Result<Unfinished, RunError> {
     let present = interface::list(handle).await?;
     let mut interfaces = needed_interfaces(&config, &present)?;
+    earlier::interfaces_are_free(&config, &interfaces)?;
     // What can fail without the data plane is tried before the data plane is touched.
     let adverts = AdvertSocket::open(&config.cluster, handle).await?;
     interfaces.extend(probed::interfaces(&config, adverts.address(), &present));
@@ -147,9 +149,12 @@ pub(super) async fn start(
                 earlier: Some((adoption.incarnation, adoption.resumed)),
             };
             progress.elected = Some(electing::start(&config, adverts, ground)?);
+            // The groups were left with the earlier agent, and solicitations come all the time.
+            progress.memberships = join_groups(&config, &interfaces)?;
             prepare(&config, handle, &interfaces, progress).await?;
         }
         None => {
+            progress.memberships = join_groups(&config, &interfaces)?;
             let dataplane = prepare(&config, handle, &interfaces, progress).await?;
             let ground = electing::Ground {
                 slots: dataplane.slots(),
@@ -266,7 +271,6 @@ pub(super) struct Unfinished {
     events: EventReader,
     supervisor: Supervisor,
     addresses: AddressWatch,
-    memberships: BTreeMap<String, Memberships>,
 }
 
 impl Unfinished {
@@ -306,7 +310,7 @@ impl Unfinished {
             addresses: self.addresses,
             settings,
             filters,
-            memberships: self.memberships,
+            memberships: progress.memberships,
             waiting: BTreeMap::new(),
             guard: Trouble::default(),
             probed: probed::Said::default(),
@@ -332,7 +336,6 @@ async fn finish(
     if !local_vips(&config).is_empty() {
         warn_of_unguarded(&present, interfaces);
     }
-    let memberships = join_groups(&config, interfaces)?;
     let supervisor = Supervisor::start(&config, &dataplane.slots(), elected.resumed)?;
     let addresses = watch_addresses(&config, &progress.provisioned);
     let (conflict_sender, conflicts) = conflict_channel();
@@ -351,7 +354,6 @@ async fn finish(
         events,
         supervisor,
         addresses,
-        memberships,
     })
 }
 
