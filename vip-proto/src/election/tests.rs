@@ -177,10 +177,16 @@ fn situations() -> Vec<(&'static str, Election)> {
 }
 
 fn inputs() -> Vec<(&'static str, Input)> {
+    let mut inputs = alloc::vec![("woken in time", Input::Woken), ("started", Input::Started),];
+    inputs.extend(adverts());
+    inputs.extend(hand_overs());
+    inputs.extend(own());
+    inputs
+}
+
+fn adverts() -> Vec<(&'static str, Input)> {
     let backup = heard(State::Backup, 150);
     alloc::vec![
-        ("woken in time", Input::Woken),
-        ("started", Input::Started),
         ("better Active", Input::Heard(heard(State::Active, 150))),
         ("worse Active", Input::Heard(heard(State::Active, 50))),
         (
@@ -239,6 +245,12 @@ fn inputs() -> Vec<(&'static str, Input)> {
                 heard.verified = false;
             })
         ),
+    ]
+}
+
+fn hand_overs() -> Vec<(&'static str, Input)> {
+    let backup = heard(State::Backup, 150);
+    alloc::vec![
         ("hands over to me", with(heard(State::Active, 150), invites)),
         (
             "hands over to me, unverified",
@@ -267,6 +279,11 @@ fn inputs() -> Vec<(&'static str, Input)> {
                 Epoch(5))
         ),
         ("cannot be Active", with(heard(State::Backup, 0), |_| {})),
+    ]
+}
+
+fn own() -> Vec<(&'static str, Input)> {
+    alloc::vec![
         ("timeout", Input::Timeout),
         ("lease ended", Input::LeaseEnded),
         ("echo: active", Input::Echo(answer(false, Some(true)))),

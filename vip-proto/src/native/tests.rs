@@ -335,3 +335,30 @@ fn debug_output_never_shows_secrets() {
     let shown = alloc::format!("{key:?} {:?}", Keyring::new(&[key]).unwrap());
     assert_eq!(shown, "Key { id: 9, .. } Keyring { ids: [9], .. }");
 }
+
+#[test]
+fn a_liveness_key_depends_on_the_key_the_prober_s_start_and_both_ends_of_the_link() {
+    let keys = keys(&[(1, 7), (2, 8)]);
+    let ends = [[192, 0, 2, 1], [192, 0, 2, 2]].map(|end| NodeAddress(IpAddr::from(end)));
+    let key = |id, start, from: usize, to: usize| {
+        keys.liveness_key(id, Incarnation(start), ends[from], ends[to])
+    };
+    let usual = key(1, 5, 0, 1).unwrap();
+    for other in [key(2, 5, 0, 1), key(1, 6, 0, 1), key(1, 5, 1, 0)] {
+        assert!(other.is_some_and(|other| other != usual));
+    }
+    assert_eq!(key(3, 5, 0, 1), None);
+    let mapped = NodeAddress(IpAddr::V6(Ipv4Addr::new(192, 0, 2, 1).to_ipv6_mapped()));
+    assert_eq!(
+        keys.liveness_key(1, Incarnation(5), mapped, ends[1]),
+        Some(usual)
+    );
+    let message: [&[u8]; 4] = [
+        b"vip liveness 1",
+        &5u64.to_be_bytes(),
+        &Ipv4Addr::new(192, 0, 2, 1).to_ipv6_mapped().octets(),
+        &Ipv4Addr::new(192, 0, 2, 2).to_ipv6_mapped().octets(),
+    ];
+    let code = keys.sign(&message.concat());
+    assert_eq!(usual.map(u64::to_be_bytes).concat(), code[..16]);
+}

@@ -108,7 +108,12 @@ impl Outbox {
         self.flips.sort_by_key(|action| match action {
             Action::Release { .. } => 0,
             Action::Lease { .. } => 1,
-            _ => 2,
+            Action::Claim { .. }
+            | Action::Probe { .. }
+            | Action::Session { .. }
+            | Action::Transmit
+            | Action::Announce { .. }
+            | Action::Report(_) => 2,
         });
         self.queue.extend(self.flips.drain(..));
         for _ in 0..core::mem::take(&mut self.transmit) {

@@ -10,7 +10,9 @@ use crate::Priority;
 use crate::election::State;
 use crate::native::{AdvertView, Key, MAX_DATAGRAM, RejectReason};
 
+mod liveness;
 mod replay;
+mod restart;
 
 const VRID: Vrid = match Vrid::new(1) {
     Some(vrid) => vrid,
