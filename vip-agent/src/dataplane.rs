@@ -140,7 +140,8 @@ impl Dataplane {
             links: BTreeMap::new(),
         };
         if !resumed {
-            dataplane.release_all()?;
+            let released = dataplane.slots.instances.release_all();
+            released.map_err(RunError::io("releasing the instances before the start"))?;
         }
         dataplane.write_tables()?;
         Ok(dataplane)
@@ -266,14 +267,6 @@ impl Dataplane {
     /// [`RunError::Dataplane`].
     pub fn backend_stats(&self, index: u32) -> Result<Stats, RunError> {
         sum(&self.backend_stats, index)
-    }
-
-    fn release_all(&self) -> Result<(), RunError> {
-        let slots = &self.slots.instances;
-        slots
-            .end_lease()
-            .and_then(|()| (0..slots.len()).try_for_each(|slot| slots.release(slot, None)))
-            .map_err(RunError::io("releasing the instances before the start"))
     }
 
     /// Makes the VIP tables say what the configuration says, and forgets statistics that belonged

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use rtnetlink::Handle;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::local_vips;
 use crate::clock;
@@ -16,6 +16,7 @@ use crate::dataplane::adopt::{self, Adoption, Unfit};
 use crate::dataplane::attach::{excludes, mode, occupied};
 use crate::dataplane::pins::Pins;
 use crate::dataplane::sizes::Sizes;
+use crate::dataplane::{Slots, pinned};
 use crate::error::RunError;
 use crate::host::interface::{self, Interface};
 use crate::host::provision;
@@ -67,8 +68,19 @@ pub(super) fn adoption(config: &Config, interfaces: &[Interface]) -> Option<Adop
                 "cannot go on with the data plane an earlier agent left at work: everything it has \
                  claimed is released"
             );
+            // Where its slots cannot be opened, it is of another version, and is removed.
+            if let Ok(slots) = pinned::slots(&Pins::new(&config.node.pin_dir)) {
+                give_up(&slots);
+            }
             None
         }
+    }
+}
+
+/// Releases all that an earlier agent has claimed: nobody is there to answer for it.
+pub(super) fn give_up(slots: &Slots) {
+    if let Err(error) = slots.instances.release_all() {
+        error!(%error, "what an earlier agent has claimed cannot be released: its lease runs out");
     }
 }
 

@@ -142,13 +142,16 @@ pub(super) async fn start(
     match earlier::adoption(&config, &interfaces) {
         Some(adoption) => {
             progress.adopted = true;
+            let slots = adoption.slots.clone();
             let ground = electing::Ground {
                 slots: adoption.slots,
                 programs: adoption.programs,
                 interfaces: &interfaces,
                 earlier: Some((adoption.incarnation, adoption.resumed)),
             };
-            progress.elected = Some(electing::start(&config, adverts, ground)?);
+            let elected = electing::start(&config, adverts, ground)
+                .inspect_err(|_| earlier::give_up(&slots))?;
+            progress.elected = Some(elected);
             // The groups were left with the earlier agent, and solicitations come all the time.
             progress.memberships = join_groups(&config, &interfaces)?;
             prepare(&config, handle, &interfaces, progress).await?;

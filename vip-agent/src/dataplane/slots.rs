@@ -182,6 +182,15 @@ impl InstanceSlots {
         self.instances.store(slot, CLAIM, 0)
     }
 
+    /// Ends the lease and every claim.
+    ///
+    /// # Errors
+    /// If a slot does not exist.
+    pub fn release_all(&self) -> io::Result<()> {
+        self.end_lease()?;
+        (0..self.len()).try_for_each(|slot| self.release(slot, None))
+    }
+
     /// Epoch of the present claim, whether or not the lease is valid; `None`: not claimed.
     ///
     /// # Errors
