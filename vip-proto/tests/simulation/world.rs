@@ -165,6 +165,10 @@ impl World {
             }
             Fault::Restart(node, grace, after) => {
                 if self.awake(node) && self.running(node) {
+                    // Who is frozen may not know this start of the agent well enough to grant it.
+                    if self.hosts.iter().any(|host| host.frozen) {
+                        self.excused_until = self.now + grace + SETTLING;
+                    }
                     self.tell(node, |agent, now| agent.handle_restart(now, grace));
                     self.replace(node, after);
                 }
