@@ -158,7 +158,15 @@ impl World {
                 "{}",
                 self.blame(&format!("an honest advert was rejected: {reason:?}"))
             ),
-            _ => {}
+            Report::PeerUp { .. }
+            | Report::PeerDown { .. }
+            | Report::VipsDiffer { .. }
+            | Report::OwnStall { .. }
+            | Report::AgentLate { .. }
+            | Report::ProbesUnanswered { .. }
+            | Report::AdvertMissed { .. }
+            | Report::LeaseBegun { .. }
+            | Report::LeaseEnded { .. } => {}
         }
     }
 

@@ -63,23 +63,26 @@ fn goes_on(node: &mut Node, answered: u64, end: u64) -> (Option<u64>, Vec<Action
     (None, all)
 }
 
+fn reports(actions: &[Action]) -> impl Iterator<Item = &Report> {
+    actions.iter().filter_map(|action| {
+        let Action::Report(report) = action else {
+            return None;
+        };
+        Some(report)
+    })
+}
+
 fn became_active(actions: &[Action]) -> Option<TransitionReason> {
-    actions.iter().find_map(|action| match action {
-        Action::Report(Report::Transition {
-            to: State::Active,
-            reason,
-            ..
-        }) => Some(*reason),
-        _ => None,
+    reports(actions).find_map(|report| {
+        let Report::Transition { to, reason, .. } = report else {
+            return None;
+        };
+        (*to == State::Active).then_some(*reason)
     })
 }
 
 fn count(actions: &[Action], counts: impl Fn(&Report) -> bool) -> usize {
-    let reports = actions.iter().filter_map(|action| match action {
-        Action::Report(report) => Some(report),
-        _ => None,
-    });
-    reports.filter(|report| counts(report)).count()
+    reports(actions).filter(|report| counts(report)).count()
 }
 
 #[test]

@@ -45,9 +45,11 @@ fn instance() -> InstanceConfig {
 }
 
 fn leases(actions: &[Action]) -> Vec<(Instant, bool)> {
-    let lease = |action: &Action| match action {
-        Action::Lease { until, anew } => Some((*until, *anew)),
-        _ => None,
+    let lease = |action: &Action| {
+        let Action::Lease { until, anew } = action else {
+            return None;
+        };
+        Some((*until, *anew))
     };
     actions.iter().filter_map(lease).collect()
 }
