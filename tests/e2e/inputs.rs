@@ -292,17 +292,6 @@ fn the_control_api_refuses_what_it_does_not_understand_in_its_own_words() {
     });
 }
 
-#[test]
-fn a_hangup_changes_nothing_and_says_what_does() {
-    scenario(|lab| {
-        let mut cluster = Cluster::running(lab, 2, |_, instance| instance, |_, config| config)?;
-        let pid = cluster.nodes[0].pid()?.to_string();
-        cluster.nodes[0].host.run("kill", &["-HUP", &pid])?;
-        wait_for_log(&cluster.nodes[0].host, &["SIGHUP", "restart"])?;
-        cluster.assert_served_by(0)
-    });
-}
-
 /// UDP port of adverts.
 const PORT: u16 = vip_proto::native::DEFAULT_PORT;
 
