@@ -10,7 +10,7 @@ use std::hash::Hasher;
 use vip_proto::Instant;
 
 /// Starts of an agent that are told apart.
-pub(crate) const LIVES: usize = 4;
+pub(crate) const LIVES: usize = 32;
 /// An incarnation is the host's number (from 1) times this, plus the start.
 pub(crate) const INCARNATIONS: u64 = 1000;
 /// How far back sequence numbers count; no link is cut, and no node frozen, for as many adverts.

@@ -621,6 +621,9 @@ impl Cluster {
         for advert in &self.wire {
             advert.digest(&mut origin, &mut hasher);
         }
+        if self.setup.walks {
+            (self.time, self.budget).hash(&mut hasher);
+        }
         (self.budget, &self.lost_last, self.cut, self.excused).hash(&mut hasher);
         let steady = if self.budget > 0 { self.steady } else { 0 };
         (

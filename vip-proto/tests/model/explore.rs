@@ -1,7 +1,6 @@
 //! Runs of the checker, and what they tell.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
 use std::time::Instant;
 
 use stateright::{Checker, Chooser, HasDiscoveries, Model, Path};
@@ -29,9 +28,7 @@ pub(crate) fn all(mut setup: Setup, most: usize) -> Vec<Finding> {
         setup.budget = u8::try_from(budget).unwrap();
     }
     let begin = Instant::now();
-    let election = Election {
-        setup: Arc::new(setup),
-    };
+    let election = Election::new(setup);
     let mut checker = election
         .clone()
         .checker()
@@ -61,17 +58,16 @@ pub(crate) fn all(mut setup: Setup, most: usize) -> Vec<Finding> {
 }
 
 /// Random walks through deeper states, so many in all.
-pub(crate) fn walks(setup: Setup, seed: u64, states: usize) -> Vec<Finding> {
+pub(crate) fn walks(mut setup: Setup, seed: u64, states: usize) -> Vec<Finding> {
+    setup.walks = true;
     let begin = Instant::now();
-    let election = Election {
-        setup: Arc::new(setup),
-    };
+    let election = Election::new(setup);
     let checker = election
         .clone()
         .checker()
         .finish_when(HasDiscoveries::AnyFailures)
         .target_state_count(states)
-        .target_max_depth(4000)
+        .target_max_depth(600)
         .spawn_simulation(seed, Mostly)
         .join();
     println!(

@@ -38,6 +38,7 @@ fn pair(name: &'static str, budget: u8, kinds: &[Kind]) -> Setup {
         budget,
         settles: 250,
         flaw: None,
+        walks: false,
     }
 }
 
@@ -129,11 +130,7 @@ fn a_lease_longer_than_warranted_is_found() {
     let setup = Setup {
         phases: vec![3],
         flaw: Some(Flaw::LongLease(7)),
-        ..pair(
-            "flaw: long lease",
-            3,
-            &[Kind::Lose, Kind::Kill, Kind::Slip],
-        )
+        ..pair("flaw: long lease", 3, &[Kind::Lose, Kind::Kill, Kind::Slip])
     };
     assert_found(&explore::all(setup, MOST), NEVER_TWO);
 }
@@ -187,10 +184,10 @@ fn grace_that_nobody_was_told_of_is_found() {
 fn random_walks_go_deeper() {
     let all = kinds(&[&NETWORK, &[Kind::Crash, Kind::Kill, Kind::Freeze], &ORDERS]);
     for (seed, setup) in [
-        (1, pair("pair", 4, &all)),
-        (2, probing(pair("pair, probes", 4, &all))),
-        (3, trio("three", 4, &all)),
-        (4, probing(trio("three, probes", 4, &all))),
+        (1, pair("pair", 24, &all)),
+        (2, probing(pair("pair, probes", 24, &all))),
+        (3, trio("three", 24, &all)),
+        (4, probing(trio("three, probes", 24, &all))),
     ] {
         let states = explore::number("VIP_MODEL_WALKS").unwrap_or(10_000);
         assert_holds(explore::walks(setup, seed, states));

@@ -70,6 +70,21 @@ pub(crate) enum Event {
 #[derive(Clone)]
 pub(crate) struct Election {
     pub(crate) setup: Arc<Setup>,
+    settled: Arc<Vec<Cluster>>,
+}
+
+impl Election {
+    pub(crate) fn new(setup: Setup) -> Self {
+        let setup = Arc::new(setup);
+        let settled = setup
+            .phases
+            .iter()
+            .map(|phase| Cluster::settled(Arc::clone(&setup), *phase));
+        Self {
+            settled: Arc::new(settled.collect()),
+            setup,
+        }
+    }
 }
 
 impl Model for Election {
@@ -77,10 +92,7 @@ impl Model for Election {
     type Action = Event;
 
     fn init_states(&self) -> Vec<Cluster> {
-        let phases = self.setup.phases.iter();
-        phases
-            .map(|phase| Cluster::settled(Arc::clone(&self.setup), *phase))
-            .collect()
+        self.settled.to_vec()
     }
 
     fn actions(&self, state: &Cluster, events: &mut Vec<Event>) {

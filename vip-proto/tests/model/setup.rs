@@ -98,6 +98,9 @@ pub(crate) struct Setup {
     /// Quanta after which exactly one node answers again.
     pub(crate) settles: u16,
     pub(crate) flaw: Option<Flaw>,
+    /// No state is the same as an earlier one: a walk that is to go on must not end where it has
+    /// been before.
+    pub(crate) walks: bool,
 }
 
 impl Setup {
