@@ -329,10 +329,14 @@ fn other_node(now: &Config, new: &Config) -> Option<String> {
             Transport::Unicast { .. } => None,
             Transport::Multicast { group, interface } => Some((*group, interface.clone())),
         };
-        (cluster.address, cluster.port, group)
+        // Peers whose probes are not answered any more take the node for dead.
+        let probed = config.liveness.as_ref().map(|liveness| liveness.port);
+        (cluster.address, cluster.port, group, probed)
     };
     let differs = place(now) != place(new);
-    differs.then(|| "[cluster] address, port or multicast group has changed".to_owned())
+    differs.then(|| {
+        "[cluster] address, port or multicast group, or the [liveness] port, has changed".to_owned()
+    })
 }
 
 /// The instances that are Active here, and that no other node can take.
