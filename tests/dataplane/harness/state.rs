@@ -168,13 +168,15 @@ impl Harness {
 }
 
 fn agent(lease_until_ns: u64, lease: Lease) -> AgentSlot {
-    let generation = match lease {
-        Lease::NeverBegun => 0,
-        _ => world::GENERATION,
+    let generation = if lease == Lease::NeverBegun {
+        0
+    } else {
+        world::GENERATION
     };
-    let ended_generation = match lease {
-        Lease::ToldOver => generation,
-        _ => generation.saturating_sub(1),
+    let ended_generation = if lease == Lease::ToldOver {
+        generation
+    } else {
+        generation.saturating_sub(1)
     };
     AgentSlot {
         lease_until_ns,
