@@ -90,7 +90,8 @@ impl Keepalived {
         let parent = self
             .host
             .namespace()
-            .enter(|| Process::spawn(PROGRAM, &mut command, &log))?;
+            .enter(|| Process::spawn(PROGRAM, &mut command, &log))
+            .context("is it installed (cargo xtask setup)?")?;
         let parent = self.parent.insert(parent);
         let file = self.host.file("keepalived.vrrp.pid");
         wait_until(&format!("keepalived of {name} to start"), PATIENCE, || {

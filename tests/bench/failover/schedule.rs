@@ -10,7 +10,7 @@ use super::{rival, vip};
 use crate::options::Options;
 use crate::rows::VIP;
 
-/// Where a run takes seconds, or says little that others do not, this many must do.
+/// See [`few`].
 const FEW: u32 = 5;
 
 /// Adverts each 100 ms and probes each millisecond, three of which may stay unanswered: the defaults.
@@ -55,7 +55,7 @@ fn other_settings(options: &Options) -> Vec<Series> {
     if options.quick {
         return vec![vip_series("vip fast", fast, each(&[Crash], runs))];
     }
-    let faults = [each(&[Crash], runs), each(&[Kill, Hang], runs.min(FEW))].concat();
+    let faults = [each(&[Crash], runs), each(&[Kill, Hang], few(options))].concat();
     vec![
         vip_series("vip fast", fast, faults.clone()),
         vip_series("vip 10ms", short, faults),
@@ -67,7 +67,10 @@ fn rivals(options: &Options) -> Vec<Series> {
     let runs = options.runs(20);
     let faults = [
         each(&[Crash], runs),
-        each(&[Kill, Hang, Stop, Switchover, Restart, Reload], half(runs)),
+        each(
+            &[Kill, Hang, Stop, Switchover, Restart, Reload],
+            half(options),
+        ),
     ]
     .concat();
     let mut all = vec![rival_series(
@@ -76,12 +79,11 @@ fn rivals(options: &Options) -> Vec<Series> {
         faults.clone(),
     )];
     if !options.quick {
-        let most = if options.full { runs } else { FEW };
         let slow = faults
             .into_iter()
             // That one does not depend on the interval.
             .filter(|(fault, _)| *fault != Reload)
-            .map(|(fault, runs)| (fault, runs.min(most)));
+            .map(|(fault, runs)| (fault, runs.min(few(options))));
         all.push(rival_series(
             "keepalived 1s",
             Duration::from_secs(1),
@@ -98,7 +100,6 @@ fn many(options: &Options) -> Vec<Series> {
     } else {
         &[(1, true), (100, false), (10_000, false), (10_000, true)]
     };
-    let most = if options.full { options.runs(20) } else { FEW };
     let series = |(vips, virtual_mac): &(u16, bool)| {
         let plan = Plan {
             vips: *vips,
@@ -106,7 +107,7 @@ fn many(options: &Options) -> Vec<Series> {
             ..default_plan()
         };
         let system = if *virtual_mac { "vip virtual-mac" } else { VIP };
-        let crashes = each(&[Crash], options.runs(20).min(most));
+        let crashes = each(&[Crash], few(options));
         let series = vip_series(system, plan, crashes);
         match vips {
             1 => series,
@@ -117,8 +118,15 @@ fn many(options: &Options) -> Vec<Series> {
 }
 
 /// Enough where a figure is not what it is all about.
-fn half(runs: u32) -> u32 {
-    runs.div_ceil(2)
+fn half(options: &Options) -> u32 {
+    let runs = options.runs(20);
+    if options.full { runs } else { runs.div_ceil(2) }
+}
+
+/// Enough where a run takes seconds, or says little that others do not.
+fn few(options: &Options) -> u32 {
+    let runs = options.runs(20);
+    if options.full { runs } else { runs.min(FEW) }
 }
 
 fn each(faults: &[Fault], runs: u32) -> Vec<(Fault, u32)> {
