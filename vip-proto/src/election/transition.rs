@@ -124,6 +124,14 @@ impl Election {
         } else if self.is_outranked_by(heard, ctx) {
             let to = Successor::of(heard);
             self.hand_over(to, TransitionReason::Preempted, ctx, out);
+        } else if invited.is_none()
+            && heard.record.successor == Some(ctx.incarnation)
+            && heard.record.epoch > self.claimed
+        {
+            // It was Active besides, and has given way before this node heard of it: neighbours may
+            // have followed it.
+            self.epoch = self.epoch.next();
+            self.renew_claim(out);
         }
     }
 
