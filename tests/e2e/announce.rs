@@ -172,6 +172,126 @@ fn a_host_that_wants_to_use_a_vip_finds_that_it_is_taken() {
     });
 }
 
+#[test]
+fn vips_in_use_come_first_and_single_stations_get_copies() {
+    scenario(|lab| {
+        let (mut cluster, all) = sixty(lab, "repeat = 1")?;
+        let client = cluster.client.clone();
+        // Asked for by broadcast, so that the Backup sees it: the second a while after the first.
+        for vip in [all[57], all[31]] {
+            assert_pinged(&client, vip, cluster.nodes[0].mac())?;
+            std::thread::sleep(Duration::from_millis(1500));
+        }
+        let capture = Capture::at(&client, "arp")?;
+        cluster.nodes[0].crash()?;
+        cluster.settle(1)?;
+        std::thread::sleep(Duration::from_millis(500));
+        let frames = capture.stop()?;
+        let from_node = frames
+            .iter()
+            .filter(|frame| frame.source() == cluster.nodes[1].mac());
+        let seen: Vec<(IpAddr, [u8; 6])> = from_node
+            .filter_map(|frame| match read(frame) {
+                Seen::Arp { sender, target, .. } if sender == target => {
+                    Some((sender.into(), frame.destination()))
+                }
+                _ => None,
+            })
+            .collect();
+        let rest = all
+            .iter()
+            .copied()
+            .filter(|vip| ![all[31], all[57]].contains(vip));
+        let order: Vec<IpAddr> = [all[31], all[57]].into_iter().chain(rest).collect();
+        let to_all = order.iter().map(|vip| (*vip, BROADCAST));
+        let copies = order.iter().map(|vip| (*vip, client.mac()));
+        let wanted: Vec<(IpAddr, [u8; 6])> = to_all.chain(copies).collect();
+        // After these, those in use are announced again: no packet comes.
+        assert_eq!(seen.get(..wanted.len()), Some(&wanted[..]));
+        Ok(())
+    });
+}
+
+#[test]
+fn a_takeover_is_looked_after_until_packets_come() {
+    scenario(|lab| {
+        let (mut cluster, all) = sixty(lab, "repeat = 2, interval = \"100ms\"")?;
+        let client = cluster.client.clone();
+        for vip in [all[3], all[59]] {
+            assert_pinged(&client, vip, cluster.nodes[0].mac())?;
+        }
+        let capture = Capture::at(&client, "arp")?;
+        cluster.nodes[0].crash()?;
+        cluster.settle(1)?;
+        let node = &cluster.nodes[1];
+        let takeover = crate::support::instance(node, "web")?["takeover"].clone();
+        assert_eq!(takeover["first_packet_us"], serde_json::Value::Null);
+        assert_eq!(
+            (&takeover["vips_in_use"], &takeover["reached"]),
+            (&2.into(), &0.into())
+        );
+        // One of them gets packets, the other one none.
+        assert_pinged(&client, all[3], node.mac())?;
+        let line = crate::support::wait_for_log(&node.host, &["the neighbours send here"])?;
+        for part in [
+            "vips_in_use=2",
+            "reached=1",
+            "announced_again=3",
+            "first_packet_us=",
+        ] {
+            assert!(line.contains(part), "{part} in {line}");
+        }
+        let takeover = crate::support::instance(node, "web")?["takeover"].clone();
+        let first = takeover["first_packet_us"].as_u64().context("a number")?;
+        assert!((1..10_000_000).contains(&first), "{takeover}");
+        assert_eq!(
+            (&takeover["reached"], &takeover["announced_again"]),
+            (&1.into(), &3.into())
+        );
+        let frames = capture.stop()?;
+        let times = |vip| {
+            let again = frames.iter().filter(|frame| announces(frame, node, vip));
+            again.count()
+        };
+        // The rounds, and three times more for the one that was missed.
+        assert_eq!([times(all[59]), times(all[3]), times(all[30])], [5, 2, 2]);
+        assert_eq!(
+            log(&node.host)?.matches("the neighbours send here").count(),
+            1
+        );
+        Ok(())
+    });
+}
+
+/// Two nodes with sixty IPv4 VIPs, which are also announced to the client by unicast.
+fn sixty(lab: &Lab, announce: &str) -> Result<(Cluster, Vec<IpAddr>)> {
+    let all: Vec<IpAddr> = (0..60).map(numbered).collect();
+    let mut cluster = Cluster::new(lab, 2, |_, instance| instance, |_, config| config)?;
+    let client = cluster.client.clone();
+    let hosts = [0, 1].map(|number: usize| cluster.nodes[number].host.clone());
+    for number in 0..2 {
+        let unicast = client.v4();
+        let web = Instance::new("web", 51)
+            .priority(if number == 0 { 200 } else { 100 })
+            .line(&format!(
+                "announce = {{ {announce}, refresh = \"never\", unicast = [\"{unicast}\"] }}"
+            ));
+        let web = all.iter().fold(web, |web, vip| web.vip(*vip));
+        let config = lab::NodeConfig::new(&hosts[number])
+            .peers(&[&hosts[1 - number]])
+            .interval(crate::support::INTERVAL)
+            .instance(web);
+        cluster.nodes[number] = Node::new(&hosts[number], config)?;
+        cluster.nodes[number].start()?;
+    }
+    cluster.settle(0)?;
+    client.namespace().ip("route add 10.99.0.0/16 dev eth0")?;
+    // Time for the rounds of the start, and for the client to be looked up.
+    std::thread::sleep(Duration::from_secs(3));
+    client.forget_neighbours()?;
+    Ok((cluster, all))
+}
+
 /// VIP number N: 500 IPv4 and 500 IPv6 addresses.
 fn numbered(number: u16) -> IpAddr {
     if number < 500 {

@@ -86,6 +86,22 @@ impl Sender {
         frame
     }
 
+    /// A VRRPv3 advert over IPv4 for one address, from the virtual MAC address of `vrid`.
+    pub(crate) fn vrrp(&self, vrid: u8, address: Ipv4Addr) -> Vec<u8> {
+        let group = Ipv4Addr::new(224, 0, 0, 18);
+        // Version 3, type 1; priority 200; one address; an advert each second.
+        let mut advert = vec![0x31, vrid, 200, 1, 0, 100, 0, 0];
+        advert.extend(address.octets());
+        let pseudo = [&self.v4.octets()[..], &group.octets(), &[0, 112, 0, 12]].concat();
+        let sum = checksum(&[&pseudo, &advert]);
+        advert[6..8].copy_from_slice(&sum.to_be_bytes());
+        let source = [0x00, 0x00, 0x5e, 0x00, 0x01, vrid];
+        let mut frame = ethernet([0x01, 0x00, 0x5e, 0x00, 0x00, 0x12], source, &[], IPV4);
+        frame.extend(ipv4(self.v4, group, 112, 255, &advert));
+        frame.resize(frame.len().max(60), 0);
+        frame
+    }
+
     /// A UDP datagram over IPv4 or IPv6 in a frame to the station `to`.
     pub(crate) fn udp(&self, to: Mac, target: IpAddr, port: u16, hops: u8, data: &[u8]) -> Vec<u8> {
         let length = sixteen_bits(8 + data.len());

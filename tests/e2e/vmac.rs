@@ -229,10 +229,8 @@ fn the_cards_filter_has_the_virtual_macs_while_they_are_configured() {
         cluster.nodes[0].start()?;
         cluster.nodes[0].kill()?;
         let plain = Instance::new("web", 51).vip(cluster.v4());
-        let address = format!("address = \"{}\"", host.v4());
         let config = NodeConfig::new(&host)
-            .cluster_line(&format!("address = \"{}\"", host.v4()))
-            .cluster_line(&address)
+            .peers(&[&cluster.nodes[1].host])
             .instance(plain);
         cluster.nodes[0] = Node::new(&host, config)?;
         cluster.nodes[0].start()?;
@@ -270,10 +268,12 @@ fn an_interface_without_a_list_of_addresses_becomes_promiscuous() {
             .interface("sub0")
             .vip(lan.v4(VIP))
             .line("mac = \"virtual\"");
+        // No program on the interface below: the kernel allows only one of the two.
         let config = NodeConfig::new(&host)
             .cluster_line(&format!("address = \"{}\"", host.v4()))
-            .instance(web)
-            .node_line("xdp = \"generic\"");
+            .liveness_line("enabled = false")
+            .node_line("xdp = \"generic\"")
+            .instance(web);
         let mut node = Node::new(&host, config)?;
         let is_promiscuous = || -> Result<bool> {
             let link = namespace.ip("link show sub0")?;

@@ -20,6 +20,8 @@ use crate::outputs::announce::{Announcer, Mac};
 
 /// Time between two looks at the tables.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// The same after the kernel was asked to find a station.
+const LOOK_SOON: Duration = Duration::from_secs(1);
 
 /// Most stations of an instance that get copies.
 const MAX_STATIONS: usize = 256;
@@ -41,9 +43,12 @@ pub async fn watch(instances: Vec<Instance>, handle: Handle, announcer: Announce
         ticks.tick().await;
         let found = look(&instances, &handle).await;
         match found {
-            Ok(stations) => {
+            Ok(found) => {
                 failing = false;
-                tell(&announcer, &mut told, stations);
+                tell(&announcer, &mut told, found.stations);
+                if found.is_asking {
+                    ticks.reset_after(LOOK_SOON);
+                }
             }
             Err(error) if !std::mem::replace(&mut failing, true) => {
                 warn!(%error, "stations to announce to by unicast cannot be looked up");
@@ -67,11 +72,15 @@ fn tell(
     }
 }
 
+/// What the tables say.
+struct Found {
+    stations: BTreeMap<Vrid, Vec<Mac>>,
+    /// Whether the kernel was asked for some that are not known yet.
+    is_asking: bool,
+}
+
 /// Reads the tables once.
-async fn look(
-    instances: &[Instance],
-    handle: &Handle,
-) -> Result<BTreeMap<Vrid, Vec<Mac>>, RunError> {
+async fn look(instances: &[Instance], handle: &Handle) -> Result<Found, RunError> {
     let present = interface::list(handle).await?;
     let neighbours = neighbours(handle).await?;
     let wants_gateways = |one: &Instance| one.unicast.contains(&Audience::Gateways);
@@ -80,18 +89,22 @@ async fn look(
     } else {
         BTreeSet::new()
     };
-    let mut stations = BTreeMap::new();
+    let mut found = Found {
+        stations: BTreeMap::new(),
+        is_asking: false,
+    };
     for instance in instances {
         let Some(interface) = present.iter().find(|one| one.name == instance.interface) else {
             continue;
         };
         for address in unresolved(instance, interface, &neighbours, &next_hops) {
             resolve(handle, address, interface.index).await;
+            found.is_asking = true;
         }
         let audience = audience(instance, interface, &neighbours, &next_hops);
-        stations.insert(instance.vrid, audience);
+        found.stations.insert(instance.vrid, audience);
     }
-    Ok(stations)
+    Ok(found)
 }
 
 /// The addresses an instance's audience is named by, apart from neighbours as such.
