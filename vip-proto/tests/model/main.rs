@@ -124,6 +124,19 @@ fn a_pair_hands_over_across_faults_of_the_network() {
 }
 
 #[test]
+fn a_pair_hands_over_across_cut_links() {
+    let setup = Setup {
+        phases: vec![3],
+        ..probing(pair(
+            "pair, orders, cuts",
+            2,
+            &[Kind::Cut, Kind::Switchover],
+        ))
+    };
+    assert_holds(explore::all(setup, MOST));
+}
+
+#[test]
 fn a_lease_longer_than_warranted_is_found() {
     // A renewal at the end of the lease has half an interval of Skew_Time, an eighth to arrive in,
     // and an eighth for the clocks: six quanta. The clocks use up theirs.
@@ -189,7 +202,7 @@ fn random_walks_go_deeper() {
         (3, trio("three", 24, &all)),
         (4, probing(trio("three, probes", 24, &all))),
     ] {
-        let states = explore::number("VIP_MODEL_WALKS").unwrap_or(10_000);
+        let states = explore::number("VIP_MODEL_WALKS").unwrap_or(30_000);
         assert_holds(explore::walks(setup, seed, states));
     }
 }
