@@ -45,8 +45,9 @@ impl Outbox {
 
     /// Whatever was claimed before in this handler is not.
     pub(crate) fn release(&mut self, vrid: Vrid, drain: Option<Drain>) {
-        let claims = |action: &Action| matches!(action, Action::Claim { vrid: claimed, .. } if *claimed == vrid);
-        self.flips.retain(|action| !claims(action));
+        self.flips.retain(
+            |action| !matches!(action, Action::Claim { vrid: claimed, .. } if *claimed == vrid),
+        );
         self.announces
             .retain(|action| *action != Action::Announce { vrid });
         self.flips.push(Action::Release { vrid, drain });
