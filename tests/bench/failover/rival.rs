@@ -148,6 +148,8 @@ impl Pair for Routers {
         }
         self.wait_until_heard();
         self.wait_for_owner(other)?;
+        // When two have been masters at once, nobody tells the client who is left.
+        self.client.forget_neighbours()?;
         ensure!(
             self.routers[to].pids().is_ok(),
             "router {} has ended:\n{}",
