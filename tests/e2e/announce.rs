@@ -195,7 +195,10 @@ fn vips_in_use_come_first_and_single_stations_get_copies() {
                 Seen::Arp { sender, target, .. } if sender == target => {
                     Some((sender.into(), frame.destination()))
                 }
-                _ => None,
+                Seen::Arp { .. }
+                | Seen::Advertisement { .. }
+                | Seen::Packet { .. }
+                | Seen::Other => None,
             })
             .collect();
         let rest = all
