@@ -1,25 +1,26 @@
 //! A state of the model: hosts, the adverts between them, what may still go wrong, and what did.
 
-use std::fmt::Write as _;
-use std::hash::{Hash, Hasher};
+use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
-use vip_proto::election::{Command, State};
+use vip_proto::election::State;
 use vip_proto::native::MAX_DATAGRAM;
-use vip_proto::node::{EchoInstance, EchoSeen, PROBED_INSTANCES, Resumed};
+use vip_proto::node::{EchoInstance, EchoSeen, PROBED_INSTANCES};
 use vip_proto::{Action, Epoch, Instant, Node};
 
-use crate::canonical::{INCARNATIONS, LIVES, Mixer, Origin};
-use crate::host::{Claim, Host, Kernel};
+use crate::host::{Claim, Host};
 use crate::setup::{
-    BETWEEN_SLIPS, Flaw, GRACE, LONGEST, PER_INTERVAL, QUANTUM, SETTLING, Setup, VRID, address,
-    host_of, incarnation, quanta,
+    BETWEEN_SLIPS, Flaw, LONGEST, PER_INTERVAL, QUANTUM, SETTLING, Setup, VRID, address, host_of,
+    incarnation, quanta,
 };
 use crate::wire::{Advert, Content};
 
 /// Most moves that are counted.
 const MANY_MOVES: u8 = 9;
+
+mod digest;
+mod disturb;
 
 /// All there is at one moment.
 #[derive(Clone)]
@@ -422,233 +423,11 @@ impl Cluster {
             }
         }
     }
-
-    /// The agent starts: where the one before it stopped, if the lease goes on; else with nothing.
-    pub(crate) fn start(&mut self, index: usize) {
-        let host = &mut self.hosts[index];
-        host.eventful = true;
-        if host.leased() {
-            let claim = host.kernel.claim.filter(|claim| claim.answering);
-            // An instance that was only accepted stays with who hands it over.
-            host.kernel.claim = claim;
-            let resumed = Resumed {
-                sequence: host.sent[host.life],
-                lease_until: host.kernel.lease_until,
-                claims: claim.iter().map(|claim| (VRID, claim.epoch)).collect(),
-            };
-            host.silent = true;
-            let (config, instance) = self.setup.node(index, host.life);
-            let now = host.clock;
-            host.agent = Some(Node::resume(config, &[instance], &resumed, now));
-        } else {
-            host.up = true;
-            host.life += usize::from(host.sent[host.life] > 0);
-            host.kernel = Kernel::new(self.setup.count());
-            let (config, instance) = self.setup.node(index, host.life);
-            host.agent = Some(Node::new(config, &[instance]));
-        }
-        (host.claimed, host.known) = (Epoch(0), Epoch(0));
-        self.tell(index, |agent, now| {
-            agent.handle_station(VRID, [2, 0, 0, 0, 0, 1]);
-            agent.handle_startup(now);
-        });
-        self.wake(index);
-        self.hosts[index].silent = false;
-        self.disturbed();
-    }
-
-    /// The agent is gone; its lease is not.
-    pub(crate) fn kill(&mut self, index: usize) {
-        let host = &mut self.hosts[index];
-        host.agent = None;
-        host.frozen = None;
-        host.inbox.clear();
-        if self.setup.flaw == Some(Flaw::GraceWithoutNotice) && host.leased() {
-            host.kernel.lease_until = host.kernel.lease_until + GRACE;
-        }
-        self.failed();
-    }
-
-    /// The host is gone, with its lease.
-    pub(crate) fn crash(&mut self, index: usize) {
-        self.kill(index);
-        self.hosts[index].up = false;
-        self.hosts[index].kernel = Kernel::new(self.setup.count());
-    }
-
-    pub(crate) fn freeze(&mut self, index: usize) {
-        self.hosts[index].frozen = Some(0);
-        self.failed();
-    }
-
-    /// The agent goes on: what waits is read first.
-    pub(crate) fn thaw(&mut self, index: usize) {
-        self.hosts[index].frozen = None;
-        for advert in std::mem::take(&mut self.hosts[index].inbox) {
-            self.hear(&advert);
-        }
-        self.wake(index);
-        self.disturbed();
-    }
-
-    pub(crate) fn cut(&mut self, from: usize, to: usize, both: bool) {
-        self.cut = Some(Cut {
-            from,
-            to,
-            both,
-            lasted: 0,
-        });
-        self.excused = SETTLING;
-        self.failed();
-    }
-
-    pub(crate) fn heal(&mut self) {
-        self.cut = None;
-        self.disturbed();
-    }
-
-    pub(crate) fn switch_over(&mut self, index: usize) {
-        self.ordered();
-        self.tell(index, |agent, now| {
-            let order = Command::Switchover { to: None };
-            // Refused, it changes nothing.
-            let _refused = agent.handle_command(VRID, order, now);
-        });
-        self.steadfast = false;
-        self.disturbed();
-    }
-
-    pub(crate) fn shut_down(&mut self, index: usize) {
-        self.ordered();
-        // With nobody to hand over to, there is nobody to take packets.
-        self.seamless &= self.hosts[index].knows_a_backup();
-        self.steadfast = false;
-        self.tell(index, Node::handle_shutdown);
-        self.disturbed();
-    }
-
-    pub(crate) fn restart(&mut self, index: usize) {
-        self.ordered();
-        self.steadfast = self.seamless;
-        self.tell(index, |agent, now| agent.handle_restart(now, GRACE));
-        self.disturbed();
-    }
-
-    pub(crate) fn lose_probe(&mut self, from: usize, to: usize) {
-        self.deaf[from][to] = true;
-        self.disturbed();
-    }
-
-    /// Orders that cross each other may undo each other: the first is the one that counts.
-    fn ordered(&mut self) {
-        self.seamless &= !std::mem::replace(&mut self.ordered, true);
-    }
-
-    /// Something has failed that costs packets.
-    fn failed(&mut self) {
-        self.seamless = false;
-        self.steadfast = false;
-        self.disturbed();
-    }
-
-    /// An advert is lost, or comes only so many quanta later than it should.
-    pub(crate) fn lose(&mut self, advert: usize, late: Option<u16>) {
-        let Advert { from, to, .. } = self.wire[advert];
-        self.lost_last[from][to] = true;
-        match late {
-            Some(late) => {
-                self.wire[advert].due += late;
-                self.wire[advert].touched = true;
-            }
-            None => drop(self.wire.remove(advert)),
-        }
-        self.disturbed();
-    }
-
-    /// An advert comes once more, so many quanta later.
-    pub(crate) fn duplicate(&mut self, advert: usize, later: u16) {
-        let mut copy = self.wire[advert].clone();
-        copy.due += later;
-        copy.touched = true;
-        self.wire.push(copy);
-        self.disturbed();
-    }
-
-    pub(crate) fn disturbed(&mut self) {
-        self.moves = 0;
-        self.unsettled = 0;
-    }
-
-    /// A number that is the same for states that behave in the same way.
-    pub(crate) fn digest(&self) -> u64 {
-        let mut hasher = Mixer::default();
-        let sent: Vec<[u64; LIVES]> = self.hosts.iter().map(|host| host.sent).collect();
-        let epoch = self.epoch.0;
-        let mut origin = Origin {
-            now: Instant::default(),
-            memory: u64::try_from(self.setup.memory().as_nanos()).unwrap(),
-            future: u64::try_from(self.setup.future().as_nanos()).unwrap(),
-            epoch,
-            sent: &sent,
-            own: 0,
-        };
-        let mut text = String::with_capacity(4096);
-        let mut stamps = String::new();
-        for (index, host) in self.hosts.iter().enumerate() {
-            origin.now = host.clock;
-            origin.own = incarnation(index, host.life.min(LIVES - 1)).0;
-            if let Some(agent) = &host.agent {
-                text.clear();
-                write!(text, "{agent:?}").unwrap();
-                origin.digest(&text, &mut hasher);
-            }
-            (host.up, host.frozen, host.silent, host.kernel.asks).hash(&mut hasher);
-            (host.life, host.kernel.told_over).hash(&mut hasher);
-            write!(stamps, "{:?}{:?}", host.kernel.sessions, host.kernel.stamps).unwrap();
-            origin.digest(&stamps, &mut hasher);
-            stamps.clear();
-            let claim = host.kernel.claim.map(|claim| {
-                let behind = epoch.wrapping_sub(claim.epoch.0);
-                (claim.answering, behind)
-            });
-            let left = quanta(host.clock, host.kernel.lease_until);
-            (claim, left, host.eventful, host.inbox.len()).hash(&mut hasher);
-            for advert in &host.inbox {
-                advert.digest(&mut origin, &mut hasher);
-            }
-        }
-        self.wire.len().hash(&mut hasher);
-        for advert in &self.wire {
-            advert.digest(&mut origin, &mut hasher);
-        }
-        if self.setup.walks {
-            (self.time, self.budget).hash(&mut hasher);
-        }
-        (self.budget, &self.lost_last, self.cut, self.excused).hash(&mut hasher);
-        let steady = if self.budget > 0 { self.steady } else { 0 };
-        (
-            steady,
-            self.unsettled,
-            self.answered,
-            self.moves,
-            self.broken,
-        )
-            .hash(&mut hasher);
-        hasher.finish()
-    }
 }
 
 impl Cut {
     const fn stops(self, from: usize, to: usize) -> bool {
         (self.from == from && self.to == to) || (self.both && self.from == to && self.to == from)
-    }
-}
-
-impl Advert {
-    fn digest(&self, origin: &mut Origin<'_>, hasher: &mut impl Hasher) {
-        (self.from, self.to, self.due, self.touched).hash(hasher);
-        origin.own = (self.from as u64 + 1) * INCARNATIONS;
-        origin.digest(&self.content.text, hasher);
     }
 }
 
@@ -658,17 +437,5 @@ fn ticks(host: usize, by: u16, slip: Option<(usize, bool)>) -> u16 {
         Some((slipping, true)) if slipping == host => by + 1,
         Some((slipping, false)) if slipping == host => by.saturating_sub(1),
         _ => by,
-    }
-}
-
-impl PartialEq for Cluster {
-    fn eq(&self, other: &Self) -> bool {
-        self.digest() == other.digest()
-    }
-}
-
-impl Hash for Cluster {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.digest());
     }
 }

@@ -5,8 +5,8 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::print_stdout,
-    clippy::float_arithmetic,
-    reason = "a test program: it fails by panicking and prints its trace"
+    clippy::disallowed_methods,
+    reason = "a test program: it fails by panicking, prints its trace and how long it took"
 )]
 
 mod canonical;

@@ -183,14 +183,17 @@ fn faults(kind: Kind, state: &Cluster, events: &mut Vec<Event>) {
         .filter(|advert| !state.wire[*advert].touched && state.is_first(*advert));
     let between = |advert: usize| (state.wire[advert].from, state.wire[advert].to, advert);
     match kind {
-        Kind::Lose | Kind::Late => events.extend(
+        Kind::Lose => events.extend(
             first
                 .filter(|advert| state.may_be_lost(*advert))
                 .map(between)
-                .map(|(from, to, advert)| match kind {
-                    Kind::Lose => Event::Lose { from, to, advert },
-                    _ => Event::Late { from, to, advert },
-                }),
+                .map(|(from, to, advert)| Event::Lose { from, to, advert }),
+        ),
+        Kind::Late => events.extend(
+            first
+                .filter(|advert| state.may_be_lost(*advert))
+                .map(between)
+                .map(|(from, to, advert)| Event::Late { from, to, advert }),
         ),
         Kind::Duplicate => events.extend(
             first
