@@ -175,7 +175,7 @@ pub struct PeerStatus {
 pub struct ProbeStatus {
     /// Whether its data plane answers, so that silence would mean death.
     pub answered: bool,
-    /// Probes since the last one that was answered, at most ten.
+    /// Probes since the last one that was answered, at most thirty.
     pub unanswered: u32,
     /// Round trip of the last echo in microseconds; `null`: there was none yet.
     pub round_trip_us: Option<u64>,

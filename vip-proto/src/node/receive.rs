@@ -82,7 +82,7 @@ impl Node {
         peer.note(header, pace_of(header), now);
         peer.grace = header.grace;
         peer.confirmed = Some(now);
-        peer.watch.heard();
+        peer.watch.heard(header.grace, now);
         let told = (header.incarnation, header.key_id);
         if peer.told.replace(told) != Some(told) {
             self.out

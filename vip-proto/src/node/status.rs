@@ -36,7 +36,7 @@ pub struct PeerStatus {
     pub probed: bool,
     /// Whether unanswered probes mean that it is dead: it has answered before.
     pub armed: bool,
-    /// Probes sent since the last one that was answered, at most ten.
+    /// Probes sent since the last one that was answered, at most thirty.
     pub unanswered: u32,
     /// The last answer to a probe.
     pub last_echo: Option<LastEcho>,

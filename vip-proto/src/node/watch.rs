@@ -9,8 +9,13 @@ use crate::election::Election;
 use crate::election::input::{Answer, Input};
 use crate::{Epoch, Incarnation, Instant, NodeAddress, Vrid};
 
+/// A peer whose agent is being restarted may leave so many times the misses unanswered: to end a
+/// process and to put in a program keeps a processor busy for a while.
+const PATIENCE: u8 = 3;
+/// How long that goes on after its adverts are back.
+const RESTARTED: Duration = Duration::from_secs(1);
 /// Most unanswered probes that are remembered: the greatest number of misses there can be.
-const REMEMBERED: usize = 10;
+const REMEMBERED: usize = 10 * PATIENCE as usize;
 /// The same is not reported of a watch more often.
 const QUIET: Duration = Duration::from_secs(1);
 /// After a verdict that was wrong, so many times the misses must be answered before the next.
@@ -65,6 +70,8 @@ pub(crate) struct Watch {
     answers: bool,
     /// How many more answers without a miss it takes until it is believed dead again.
     proof: u32,
+    /// Until then its agent is being restarted, as it has announced.
+    restarting: Option<Instant>,
     told_unanswered: Option<Instant>,
     told_late: bool,
     /// Of the present row.
@@ -89,10 +96,27 @@ impl Watch {
         self.last_echo
     }
 
-    /// An advert of the verified session was heard.
-    pub(super) const fn heard(&mut self) {
+    /// An advert of the verified session was heard, which announces this `grace`.
+    pub(super) fn heard(&mut self, grace: Duration, now: Instant) {
         self.told_late = false;
         self.told_missed = false;
+        let back = now + RESTARTED;
+        self.restarting = if grace.is_zero() {
+            self.restarting.map(|until| until.min(back))
+        } else {
+            Some(back + grace)
+        };
+    }
+
+    /// How many probes in a row it may leave unanswered now.
+    fn tolerates(&mut self, misses: u8, now: Instant) -> usize {
+        self.restarting.take_if(|until| now >= *until);
+        let patience = if self.restarting.is_some() {
+            PATIENCE
+        } else {
+            1
+        };
+        usize::from(misses) * usize::from(patience)
     }
 
     fn begin(&mut self) {
@@ -132,7 +156,7 @@ impl Watch {
 
     /// What its silence means at the time of a probe, before the next is sent.
     fn judge(&mut self, misses: u8, now: Instant) -> Judgement {
-        if self.count >= usize::from(misses) {
+        if self.count >= self.tolerates(misses, now) {
             let armed = self.armed();
             if self.answers {
                 // Not asked again until it has answered for a while: it may be this that is wrong.

@@ -273,3 +273,15 @@ fn more_instances_than_fit_a_probe_take_turns() {
     }
     assert_eq!(asked, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 1, 2, 3, 4, 5]);
 }
+
+#[test]
+fn a_node_whose_agent_is_being_restarted_may_leave_more_unanswered() {
+    let (mut backup, mut active, now) = following();
+    active.handle_restart(at(now + 5), Duration::from_millis(100));
+    backup.handle_datagram(address(2), &advert(&mut active), at(now + 5));
+    drain(&mut backup);
+    let (claimed, actions) = goes_on(&mut backup, now + 45, now + 2000);
+    // Nine instead of three, from +50 on.
+    assert_eq!(claimed, Some(now + 140));
+    assert_eq!(became_active(&actions), Some(TransitionReason::NodeDead));
+}
