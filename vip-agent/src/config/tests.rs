@@ -2,6 +2,8 @@
 
 mod host;
 mod keys;
+mod links;
+mod liveness;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -453,17 +455,6 @@ fn steering_and_backends() {
 }
 
 #[test]
-fn an_interval_that_forgives_nothing_is_a_warning() {
-    let every = |interval: &str| with("\n\n", &format!("\nadvert_interval = \"{interval}\"\n\n"));
-    warned("tight_interval", &every("1ms"));
-    warned(
-        "tight_lease",
-        &with("\n\n", "\n\n[liveness]\nlease = \"2ms\"\n\n"),
-    );
-    assert_eq!(load(&every("10ms")).unwrap().warnings, []);
-}
-
-#[test]
 fn recommendations_are_warnings() {
     let vips: Vec<String> = (1..=9).map(|n| format!("10.1.0.{n}")).collect();
     warned(
@@ -485,33 +476,4 @@ fn an_unreadable_file_is_one_error() {
     let error = super::load(Path::new("/nonexistent/vip-agent.toml")).unwrap_err();
     insta::assert_snapshot!("unreadable", error.to_string());
     assert_eq!(error.exit_code(), crate::exit::ExitCode::Config);
-}
-
-#[test]
-fn times() {
-    let timing = |config: &Config| super::timing::Timing::of(config, &config.instances[0]);
-    let us = Duration::from_micros;
-    let fast = timing(&config(&with("\n\n", "\nadvert_interval = \"10ms\"\n\n")));
-    assert_eq!(fast.lease, us(17_500));
-    assert_eq!(fast.forgiven, us(7_500));
-    assert_eq!(fast.guard, Duration::from_nanos(1_328_125));
-    assert_eq!(fast.skew, Duration::from_nanos(6_093_750));
-    assert_eq!(fast.takeover, Duration::from_nanos(36_093_750));
-    assert_eq!(fast.host_death, us(4_000));
-    assert_eq!(fast.agent_death, us(19_500));
-    assert_eq!(fast.two_hosts_death, None);
-    assert_eq!(fast.backend_death, None);
-
-    let peers = with("[\"10.0.0.2\"]", "[\"10.0.0.2\", \"10.0.0.3\"]");
-    let without = timing(&config(&format!("{peers}\n[liveness]\nenabled = false\n")));
-    assert_eq!(without.host_death, without.takeover);
-    assert_eq!(without.agent_death, without.takeover);
-    // Silence of 4 intervals, noticed with the next, skew, and 3 intervals of intent.
-    let intervals = us(8 * 100_000);
-    assert_eq!(without.two_hosts_death, Some(intervals + without.skew));
-
-    let short = timing(&config(&format!("{peers}\n[liveness]\nlease = \"20ms\"\n")));
-    assert_eq!((short.lease, short.forgiven), (us(20_000), us(15_000)));
-    assert_eq!(short.agent_death, us(22_000));
-    assert!(short.guard > without.guard);
 }
