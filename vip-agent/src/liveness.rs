@@ -45,16 +45,32 @@ struct Link {
     seen: u64,
 }
 
+/// The probes of one peer.
+#[derive(Debug, Default)]
+struct Asked {
+    links: Vec<Link>,
+    /// Nonce of the last probe.
+    nonce: u64,
+}
+
+impl Asked {
+    /// The nonce of a probe that is sent now. Peers answer no two probes whose nonces are closer
+    /// than the least step; but of each peer's alone: a nonce must not run ahead of the clock, or
+    /// the echo would come from the future.
+    fn next_nonce(&mut self, now: Instant) -> u64 {
+        let least = self.nonce.saturating_add(liveness::MIN_NONCE_STEP_NS);
+        self.nonce = now.as_nanos().max(least);
+        self.nonce
+    }
+}
+
 /// The prober.
 #[derive(Debug)]
 pub struct Prober {
     parts: Parts,
     config: config::Liveness,
     sockets: ProbeSockets,
-    /// By peer.
-    links: BTreeMap<NodeAddress, Vec<Link>>,
-    /// Nonce of the last probe.
-    nonce: u64,
+    peers: BTreeMap<NodeAddress, Asked>,
 }
 
 impl Prober {
@@ -77,8 +93,7 @@ impl Prober {
             parts,
             config,
             sockets,
-            links: BTreeMap::new(),
-            nonce: 0,
+            peers: BTreeMap::new(),
         })
     }
 
@@ -120,7 +135,7 @@ impl Prober {
                     .map_or(0, |stamp| stamp.nonce),
             });
         }
-        self.links.insert(peer, links);
+        self.peers.entry(peer).or_default().links = links;
         Ok(())
     }
 
@@ -151,15 +166,14 @@ impl Prober {
         vrids: [u8; PROBE_INSTANCES],
         now: Instant,
     ) -> io::Result<()> {
-        let Some(links) = self.links.get(&peer) else {
+        let Some(asked) = self.peers.get_mut(&peer) else {
             return Ok(());
         };
-        // Peers answer no two probes whose nonces are closer than that.
-        self.nonce = now.as_nanos().max(self.nonce + liveness::MIN_NONCE_STEP_NS);
+        let nonce = asked.next_nonce(now);
         let mut result = Ok(());
         let mut sent = false;
-        for link in links {
-            let probe = Liveness::probe(self.nonce, self.parts.incarnation.0, vrids, link.echo_key);
+        for link in &asked.links {
+            let probe = Liveness::probe(nonce, self.parts.incarnation.0, vrids, link.echo_key);
             match self
                 .sockets
                 .send(link.local, link.remote, bytemuck::bytes_of(&probe))
@@ -174,8 +188,9 @@ impl Prober {
     /// Hands on what was answered since the last call, of each peer the latest: a few loads for each
     /// link.
     pub fn collect(&mut self, mut hand_on: impl FnMut(NodeAddress, &EchoSeen)) {
-        for (peer, links) in &mut self.links {
-            let newest = links
+        for (peer, asked) in &mut self.peers {
+            let newest = asked
+                .links
                 .iter_mut()
                 .filter_map(|link| {
                     let stamp = self.parts.links.stamp(link.index).ok()??;
@@ -207,5 +222,29 @@ fn echo_seen(stamp: &Stamp) -> EchoSeen {
                 epoch: Epoch(epoch),
             })
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_peers_probed_at_once_get_no_nonces_from_the_future() {
+        let mut peers: [Asked; 32] = Default::default();
+        for tick in 1..=100 {
+            let now = Instant::from_nanos(tick * 100_000);
+            for asked in &mut peers {
+                assert_eq!(asked.next_nonce(now), now.as_nanos());
+            }
+        }
+    }
+
+    #[test]
+    fn two_probes_of_one_peer_are_a_step_apart() {
+        let mut asked = Asked::default();
+        let now = Instant::from_nanos(1_000_000);
+        let [first, second] = [asked.next_nonce(now), asked.next_nonce(now)];
+        assert_eq!(second - first, liveness::MIN_NONCE_STEP_NS);
     }
 }
