@@ -203,12 +203,15 @@ impl Driver {
     fn turns(&mut self) -> io::Result<()> {
         while !self.has_ended() {
             self.wait()?;
-            // News first: an advert that waits in the queue may make a timeout moot.
+            // News first: an advert that waits in the queue may make a timeout moot. Timeouts are
+            // judged as of before: were this thread held up in between, news would have come that
+            // it has not looked at.
+            let woken = clock::now();
             self.feed_links()?;
             self.feed_adverts()?;
             self.feed_requests()?;
             self.feed_dataplane();
-            self.feed_timeout();
+            self.feed_timeout(woken);
             self.look_after_interfaces();
             self.flight.transmit_failing(self.transmit_failing);
         }
@@ -290,8 +293,7 @@ impl Driver {
         self.requests.remind()
     }
 
-    fn feed_timeout(&mut self) {
-        let now = clock::now();
+    fn feed_timeout(&mut self, now: Instant) {
         let Some(deadline) = self.node.poll_timeout().filter(|deadline| *deadline <= now) else {
             return;
         };
@@ -420,7 +422,9 @@ impl Driver {
     fn transmit(&mut self) {
         // If this process was stopped since the machine decided, a lease may be over by now: the
         // machine looks again, so that no advert claims what the data plane has given up.
-        self.node.handle_timeout(clock::now());
+        let now = clock::now();
+        self.collect_echoes();
+        self.node.handle_timeout(now);
         let advert = self.node.encode_advert(&mut self.buffer);
         match self.adverts.send(advert) {
             Ok(()) => {

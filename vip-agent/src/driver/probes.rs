@@ -15,15 +15,19 @@ impl Driver {
             self.node.handle_lease_ended(clock::now());
             self.drain();
         }
-        let Some(mut prober) = self.prober.take() else {
+        self.collect_echoes();
+        self.drain();
+    }
+
+    /// Tells the machine what was answered: what it wants done about that is still to be drained.
+    pub(super) fn collect_echoes(&mut self) {
+        let Some(prober) = &mut self.prober else {
             return;
         };
         prober.collect(|peer, echo| {
-            self.flight.answered(peer, echo.arrived);
+            self.flight.answered(peer, echo);
             self.node.handle_echo(peer, echo, clock::now());
         });
-        self.prober = Some(prober);
-        self.drain();
     }
 
     /// A probe that cannot leave says nothing about the peer: the machine is told.

@@ -73,6 +73,11 @@ pub enum Event {
         /// Which peer.
         peer: IpAddr,
     },
+    /// A peer's data plane says that its agent's lease is over.
+    PeerLeaseOver {
+        /// Which peer.
+        peer: IpAddr,
+    },
     /// A datagram was not accepted.
     Rejected {
         /// Its sender.
@@ -288,7 +293,7 @@ impl Event {
     #[must_use]
     pub const fn merging(&self) -> Option<Merging> {
         match self {
-            Self::AgentLate { .. } => Some(Merging::SIGN),
+            Self::AgentLate { .. } | Self::PeerLeaseOver { .. } => Some(Merging::SIGN),
             Self::AdvertMissed { .. } | Self::ProbesUnanswered { .. } | Self::OwnStall { .. } => {
                 Some(Merging {
                     keep: Keep::Most,

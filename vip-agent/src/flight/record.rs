@@ -12,6 +12,7 @@
 //! | 14 | agent late | | ✓ | –, –, *merged* |
 //! | 15 | datagram rejected | | sender | –, reason ([`reject`](super::reject)), *merged* |
 //! | 16 | other VIPs | ✓ | ✓ | –, –, *merged* |
+//! | 17 | a peer's lease is over, as its data plane says | | ✓ | –, –, *merged* |
 //! | 20 | own stall | | | how late, –, *merged* |
 //! | 30 | lease begun | | | until |
 //! | 31 | lease renewed late | | | what was left, –, *merged* |
@@ -126,6 +127,7 @@ impl Event {
                 blank.of(13, None, Some(peer), [count, answered, 0])
             }
             Self::AgentLate { peer } => blank.of(14, None, Some(peer), [0; 3]),
+            Self::PeerLeaseOver { peer } => blank.of(17, None, Some(peer), [0; 3]),
             Self::Rejected { from, reason } => {
                 blank.of(15, None, Some(from), [0, reject::number(reason), 0])
             }
@@ -238,7 +240,7 @@ fn parse(record: &FlightRecord) -> Option<Event> {
             second: record.kind == 6,
             bytes: name_bytes(record),
         },
-        10..=16 => parse_peer(record)?,
+        10..=17 => parse_peer(record)?,
         20 => Event::OwnStall {
             late: Duration::from_nanos(first),
         },
@@ -316,6 +318,7 @@ fn parse_peer(record: &FlightRecord) -> Option<Event> {
             vrid: vrid(record.vrid)?,
             peer,
         },
+        17 => Event::PeerLeaseOver { peer },
         _ => return None,
     })
 }

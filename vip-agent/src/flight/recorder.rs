@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use vip_common::abi::FLIGHT_RECORDS;
 use vip_proto::election::Command;
-use vip_proto::node::{Action, Drain, LinkState, Report};
+use vip_proto::node::{Action, Drain, EchoSeen, LinkState, Report};
 use vip_proto::{Incarnation, Instant, NodeAddress, Vrid};
 
 use super::event::{AgentIdentity, Event, Keep, Link, Merging, NAME_PART, NamePart};
@@ -167,8 +167,13 @@ impl Recorder {
         }
     }
 
-    /// Remembers when a peer last answered a probe, for when it does not any more.
-    pub fn answered(&mut self, peer: NodeAddress, at: Instant) {
+    /// Remembers when a peer last answered a probe, for when it does not any more; and records that
+    /// its agent's lease is over if it says so.
+    pub fn answered(&mut self, peer: NodeAddress, echo: &EchoSeen) {
+        let at = echo.arrived;
+        if echo.lease_left.is_zero() {
+            self.note_at(Event::PeerLeaseOver { peer: peer.0 }, at);
+        }
         let known = |slot: &&mut Option<(IpAddr, Instant)>| slot.is_none_or(|(of, _)| of == peer.0);
         if let Some(slot) = self.answers.iter_mut().find(known) {
             *slot = Some((peer.0, at));

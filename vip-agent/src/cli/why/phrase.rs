@@ -69,7 +69,7 @@ fn active_down(story: &Story) -> String {
 
 fn node_dead(story: &Story) -> String {
     match latest(story, |event| {
-        matches!(event, Event::ProbesUnanswered { .. })
+        matches!(event, Event::ProbesUnanswered { count: 2.., .. })
     }) {
         Some(Event::ProbesUnanswered {
             peer,
@@ -86,9 +86,9 @@ fn node_dead(story: &Story) -> String {
 }
 
 fn agent_dead(story: &Story) -> String {
-    let missed = latest(story, |event| matches!(event, Event::AdvertMissed { .. }));
-    let peer = match missed {
-        Some(Event::AdvertMissed { peer, .. }) => format!("of {peer}"),
+    let told = latest(story, |event| matches!(event, Event::PeerLeaseOver { .. }));
+    let peer = match told {
+        Some(Event::PeerLeaseOver { peer }) => format!("of {peer}"),
         Some(_) | None => "of the Active node".into(),
     };
     format!("the agent {peer} was dead or hung: its data plane said that the lease is over")
@@ -115,10 +115,12 @@ fn lease_expired(story: &Story) -> String {
     }
 }
 
-/// The latest of the signs of one kind before a decision.
+/// The latest of the signs of one kind before a decision: of one that was merged, the last time
+/// counts.
 fn latest(story: &Story, is_sign: impl Fn(&Event) -> bool) -> Option<Event> {
-    let events = story.before.iter().rev().map(|entry| entry.event);
-    events.into_iter().find(|event| is_sign(event))
+    let signs = story.before.iter().filter(|entry| is_sign(&entry.event));
+    let latest = signs.max_by_key(|entry| entry.last)?;
+    Some(latest.event)
 }
 
 fn ago(at: Instant, before: Instant) -> Human {
@@ -181,6 +183,9 @@ fn what(entry: &Entry, at: Instant) -> String {
         } => unanswered(peer, count, answered, at),
         Event::AgentLate { peer } => {
             format!("the agent of {peer} is late, its data plane says that it is Active")
+        }
+        Event::PeerLeaseOver { peer } => {
+            format!("the data plane of {peer} says that its lease is over")
         }
         Event::Rejected { from, reason } => format!("a datagram of {from} was rejected: {reason}"),
         Event::VipsDiffer { peer, .. } => format!("{peer} has other VIPs for the instance"),

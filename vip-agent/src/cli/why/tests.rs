@@ -6,7 +6,7 @@ use vip_proto::election::{State, TransitionReason};
 use vip_proto::{Epoch, Incarnation, Instant, Vrid};
 
 use super::clock::WallClock;
-use super::render;
+use super::{phrase, render};
 use crate::flight::Event;
 use crate::flight::event::{AgentIdentity, Link};
 use crate::flight::story::Recording;
@@ -138,6 +138,28 @@ fn the_active_node_dies() {
     insta::assert_snapshot!("node_dead", text);
 }
 
+/// A row that is merged with the loss of a probe long before stands in an early record.
+#[test]
+fn the_node_that_died_is_the_one_whose_row_ended_last() {
+    let unanswered = |peer, count| Event::ProbesUnanswered {
+        peer,
+        count,
+        answered: Some(at(0)),
+    };
+    let other = [10, 1, 0, 3].into();
+    let mut died = unanswered(peer(), 3).record(1, at(0));
+    died.details[2] = 1 << 40 | 2_900;
+    let records = [
+        died,
+        unanswered(other, 2).record(2, at(1_000)),
+        transition(State::Backup, State::Active, TransitionReason::NodeDead, 3)
+            .record(3, at(2_930)),
+    ];
+    let recording = Recording::new(&records, [(vrid(), "web".to_owned())]);
+    let told = phrase::sentence(&recording.stories(None, 1)[0]);
+    assert!(told.contains("node 10.1.0.1 was dead"), "{told}");
+}
+
 #[test]
 fn the_agent_of_the_active_node_hangs() {
     let text = told(
@@ -149,6 +171,15 @@ fn the_agent_of_the_active_node_hangs() {
                     since: at(0),
                 },
             ),
+            // Another Backup's, which has nothing to do with it.
+            (
+                100_000,
+                Event::AdvertMissed {
+                    peer: [10, 1, 0, 3].into(),
+                    since: at(50_000),
+                },
+            ),
+            (125_800, Event::PeerLeaseOver { peer: peer() }),
             (126_000, claimed(3, true)),
             (
                 126_004,

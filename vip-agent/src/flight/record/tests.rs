@@ -47,6 +47,7 @@ fn events() -> Vec<Event> {
             answered: None,
         },
         Event::AgentLate { peer },
+        Event::PeerLeaseOver { peer },
         Event::Rejected {
             from: peer,
             reason: RejectReason::BadField(Field::Vrid),
@@ -157,8 +158,8 @@ fn every_kind_of_event_has_its_own_number() {
     assert_eq!(
         numbers,
         [
-            1, 2, 3, 4, 6, 10, 11, 12, 13, 14, 15, 16, 20, 30, 31, 32, 33, 40, 41, 42, 43, 44, 50,
-            51, 52, 60, 61, 62, 63, 64, 70, 71, 80, 81
+            1, 2, 3, 4, 6, 10, 11, 12, 13, 14, 15, 16, 17, 20, 30, 31, 32, 33, 40, 41, 42, 43, 44,
+            50, 51, 52, 60, 61, 62, 63, 64, 70, 71, 80, 81
         ]
     );
 }

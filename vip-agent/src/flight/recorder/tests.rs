@@ -29,6 +29,16 @@ fn over() -> Event {
     }
 }
 
+fn echo(arrived: Instant, lease_left: Duration) -> EchoSeen {
+    EchoSeen {
+        sent: arrived,
+        arrived,
+        incarnation: Incarnation(2),
+        lease_left,
+        instances: [None; 8],
+    }
+}
+
 fn transition() -> Event {
     Event::Transition {
         vrid: vrid(),
@@ -176,9 +186,10 @@ fn the_last_answer_is_told_with_the_probes_that_had_none() {
     let ring = Arc::new(ring);
     let mut recorder = Recorder::new(Arc::clone(&ring));
     let node = |last| NodeAddress(peer(last));
-    recorder.answered(node(2), at(3));
-    recorder.answered(node(1), at(4));
-    recorder.answered(node(1), at(5));
+    let lease = Duration::from_millis(100);
+    recorder.answered(node(2), &echo(at(3), lease));
+    recorder.answered(node(1), &echo(at(4), lease));
+    recorder.answered(node(1), &echo(at(5), lease));
     for last in [1, 3] {
         recorder.action(&Action::Report(Report::ProbesUnanswered {
             peer: node(last),
@@ -192,6 +203,24 @@ fn the_last_answer_is_told_with_the_probes_that_had_none() {
         answered,
     };
     assert_eq!(answers, [unanswered(1, Some(at(5))), unanswered(3, None)]);
+}
+
+#[test]
+fn who_says_that_its_lease_is_over_is_recorded_once_with_each_decision() {
+    let (ring, _file) = ring();
+    let ring = Arc::new(ring);
+    let mut recorder = Recorder::new(Arc::clone(&ring));
+    for time in 3..6 {
+        recorder.answered(NodeAddress(peer(2)), &echo(at(time), Duration::ZERO));
+    }
+    recorder.note_at(transition(), at(6));
+    recorder.answered(NodeAddress(peer(2)), &echo(at(7), Duration::ZERO));
+    let over = Event::PeerLeaseOver { peer: peer(2) };
+    let told: Vec<(Event, u32)> = entries(&ring)
+        .iter()
+        .map(|entry| (entry.event, entry.times))
+        .collect();
+    assert_eq!(told, [(over, 3), (transition(), 1), (over, 1)]);
 }
 
 #[test]
