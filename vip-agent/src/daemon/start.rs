@@ -8,6 +8,7 @@ use rtnetlink::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
+use vip_proto::NodeAddress;
 
 use super::electing::{self, Elected, Election};
 use super::guard::Trouble;
@@ -137,7 +138,8 @@ pub(super) async fn start(
     earlier::interfaces_are_free(&config, &interfaces)?;
     // What can fail without the data plane is tried before the data plane is touched.
     let adverts = AdvertSocket::open(&config.cluster, handle).await?;
-    interfaces.extend(probed::interfaces(&config, adverts.address(), &present));
+    let address = adverts.address();
+    interfaces.extend(probed::interfaces(&config, address, &present));
     earlier::interfaces_are_free(&config, &interfaces)?;
     match earlier::adoption(&config, &interfaces) {
         Some(adoption) => {
@@ -168,7 +170,7 @@ pub(super) async fn start(
             progress.elected = Some(electing::start(&config, adverts, ground)?);
         }
     }
-    finish(config, handle, &interfaces, progress).await
+    finish(config, handle, &interfaces, address, progress).await
 }
 
 /// Brings host and data plane in line with the configuration. If the election runs already, then it
@@ -267,6 +269,7 @@ pub(super) fn needed_interfaces(
 /// A running agent without what is in its [`Progress`].
 pub(super) struct Unfinished {
     config: Config,
+    address: NodeAddress,
     boards: Boards,
     interfaces: BTreeMap<String, Option<Interface>>,
     conflicts: mpsc::Receiver<Conflict>,
@@ -316,7 +319,7 @@ impl Unfinished {
             memberships: progress.memberships,
             waiting: BTreeMap::new(),
             guard: Trouble::default(),
-            probed: probed::Said::default(),
+            probed: probed::Said::new(self.address),
         })
     }
 }
@@ -326,6 +329,7 @@ async fn finish(
     config: Config,
     handle: &Handle,
     interfaces: &[Interface],
+    address: NodeAddress,
     progress: &mut Progress,
 ) -> Result<Unfinished, RunError> {
     let (Some(dataplane), Some(elected)) = (&mut progress.dataplane, &progress.elected) else {
@@ -351,6 +355,7 @@ async fn finish(
     Ok(Unfinished {
         boards: supervisor.boards().clone(),
         config,
+        address,
         interfaces: by_name(interfaces, &present),
         conflicts,
         tally,
