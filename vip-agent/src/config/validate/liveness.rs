@@ -143,6 +143,11 @@ fn check_link(
             format!("{} is probed anyway", link.remote),
             "peers are always probed at the address their adverts come from; name further links here",
         )
+    } else if peers.contains(&&link.remote) {
+        (
+            format!("{} is another peer, not {}", link.remote, link.peer),
+            "the keys of a link depend on whose it is: give an address that only this peer has",
+        )
     } else {
         return true;
     };
