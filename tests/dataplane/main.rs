@@ -25,6 +25,7 @@ mod lease;
 mod liveness;
 mod ndp;
 mod other;
+mod peers;
 mod properties;
 mod seen;
 mod virtual_mac;
@@ -102,6 +103,10 @@ fn main() {
         trial(
             "liveness::the_precise_clock_tells",
             timed::the_precise_clock_tells,
+        ),
+        trial(
+            "peers::those_that_are_gone_make_room",
+            peers::those_that_are_gone_make_room,
         ),
         trial("seen::wanted_vips", seen::wanted_vips_are_noted),
         trial("seen::once_a_second", seen::wanted_is_stored_once_a_second),

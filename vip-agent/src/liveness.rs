@@ -115,10 +115,7 @@ impl Prober {
         incarnation: Incarnation,
         key_id: u8,
     ) -> io::Result<()> {
-        let further = self.config.links.iter().filter(|link| link.peer == peer.0);
-        let ends: Vec<(IpAddr, IpAddr)> = std::iter::once((self.parts.address.0, peer.0))
-            .chain(further.map(|link| (link.local, link.remote)))
-            .collect();
+        let ends = self.ends(peer);
         let mut links = Vec::with_capacity(ends.len());
         for (local, remote) in ends {
             let keys = self.keys(local, remote, incarnation, key_id)?;
@@ -137,6 +134,32 @@ impl Prober {
         }
         self.peers.entry(peer).or_default().links = links;
         Ok(())
+    }
+
+    /// Whether there is room for the links to this peer.
+    #[must_use]
+    pub fn has_room_for(&self, peer: NodeAddress) -> bool {
+        let remotes: Vec<IpAddr> = self.ends(peer).iter().map(|(_, remote)| *remote).collect();
+        self.parts.links.has_room_for(&remotes)
+    }
+
+    /// Forgets the links to all but these peers.
+    ///
+    /// # Errors
+    /// What the kernel answers.
+    pub fn keep(&mut self, peers: &[NodeAddress]) -> io::Result<()> {
+        self.peers.retain(|peer, _| peers.contains(peer));
+        let kept = peers.iter().flat_map(|peer| self.ends(*peer));
+        let remotes: Vec<IpAddr> = kept.map(|(_, remote)| remote).collect();
+        self.parts.links.retain(&remotes)
+    }
+
+    /// The two ends of each link to the peer, this node's first.
+    fn ends(&self, peer: NodeAddress) -> Vec<(IpAddr, IpAddr)> {
+        let further = self.config.links.iter().filter(|link| link.peer == peer.0);
+        std::iter::once((self.parts.address.0, peer.0))
+            .chain(further.map(|link| (link.local, link.remote)))
+            .collect()
     }
 
     fn keys(

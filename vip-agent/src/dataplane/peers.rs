@@ -113,6 +113,16 @@ impl PeerLinks {
         Ok(())
     }
 
+    /// Whether there is room for links to all of these addresses.
+    #[must_use]
+    pub fn has_room_for(&self, remotes: &[IpAddr]) -> bool {
+        let new = remotes
+            .iter()
+            .filter(|remote| !self.indices.contains_key(remote));
+        let links = self.indices.len() + new.count();
+        u32::try_from(links).is_ok_and(|links| links <= MAX_PEER_LINKS)
+    }
+
     /// Brings a link into use, or gives it other keys; answers its index.
     ///
     /// # Errors

@@ -56,7 +56,16 @@ impl Driver {
         let Some(prober) = &mut self.prober else {
             return;
         };
-        if let Err(error) = prober.session(peer, incarnation, key_id) {
+        let room = if prober.has_room_for(peer) {
+            Ok(())
+        } else {
+            // Of nodes that come and go, the machine forgets those that are gone.
+            let known = self.node.status(clock::now()).peers;
+            let known: Vec<NodeAddress> = known.iter().map(|peer| peer.address).collect();
+            prober.keep(&known)
+        };
+        let begun = room.and_then(|()| prober.session(peer, incarnation, key_id));
+        if let Err(error) = begun {
             let error = format!("with {peer}: {error}");
             self.notify(Notice::ProbeFailed { error });
         }
