@@ -90,6 +90,19 @@ pub enum Notice {
     },
 }
 
+/// How late a wake-up may be for what the kernel said with it to be taken for the present state.
+const IN_TIME: Duration = Duration::from_micros(300);
+
+/// What can be read.
+#[derive(Debug, Clone, Copy)]
+struct News {
+    /// As of when.
+    looked_at: Instant,
+    adverts: bool,
+    links: bool,
+    requests: bool,
+}
+
 /// Everything the loop needs.
 #[derive(Debug)]
 pub struct Driver {
@@ -202,14 +215,20 @@ impl Driver {
 
     fn turns(&mut self) -> io::Result<()> {
         while !self.has_ended() {
-            self.wait()?;
+            let news = self.wait()?;
             // News first: an advert that waits in the queue may make a timeout moot. Timeouts are
             // judged as of before: were this thread held up in between, news would have come that
             // it has not looked at.
-            let woken = clock::now();
-            self.feed_links()?;
-            self.feed_adverts()?;
-            self.feed_requests()?;
+            let woken = news.looked_at;
+            if news.links {
+                self.feed_links()?;
+            }
+            if news.adverts {
+                self.feed_adverts()?;
+            }
+            if news.requests {
+                self.feed_requests()?;
+            }
             self.feed_dataplane();
             self.feed_timeout(woken);
             self.look_after_interfaces();
@@ -231,11 +250,13 @@ impl Driver {
         });
     }
 
-    /// Sleeps until something can be read or the machine's next timeout.
-    fn wait(&mut self) -> io::Result<()> {
+    /// Sleeps until something can be read or the machine's next timeout. Answers what can be read: if
+    /// it was woken in time, what the kernel says; else all, as things may have changed since.
+    fn wait(&mut self) -> io::Result<News> {
         let end = self.ending.map(|ending| ending.deadline);
         let deadline = [self.node.poll_timeout(), self.pending.due(), end];
-        let timeout = deadline.into_iter().flatten().min().map(|deadline| {
+        let deadline = deadline.into_iter().flatten().min();
+        let timeout = deadline.map(|deadline| {
             let left = deadline.saturating_since(clock::now());
             Timespec {
                 tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
@@ -252,7 +273,15 @@ impl Driver {
             Err(error) => return Err(error.into()),
         }
         self.counters.wakeups += 1;
-        Ok(())
+        let looked_at = clock::now();
+        let late = deadline.is_some_and(|deadline| looked_at > deadline + IN_TIME);
+        let [adverts, links, requests] = sources.map(|source| late || !source.revents().is_empty());
+        Ok(News {
+            looked_at,
+            adverts,
+            links,
+            requests,
+        })
     }
 
     fn feed_adverts(&mut self) -> io::Result<()> {

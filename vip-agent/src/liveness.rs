@@ -120,6 +120,7 @@ impl Prober {
         for (local, remote) in ends {
             let keys = self.keys(local, remote, incarnation, key_id)?;
             let index = self.parts.links.set(remote, local, keys)?;
+            self.sockets.connect(local, remote);
             links.push(Link {
                 index,
                 local,

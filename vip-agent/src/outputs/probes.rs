@@ -17,6 +17,8 @@ const DROP_ALL: SockFilter = SockFilter::new(0x06, 0, 0, 0);
 pub struct ProbeSockets {
     port: u16,
     sockets: BTreeMap<IpAddr, ProbeSocket>,
+    /// By both ends. Connected, so that the kernel need not look for a route each time.
+    connected: BTreeMap<(IpAddr, IpAddr), UdpSocket>,
 }
 
 /// A socket, and the interface that its link-local address belongs to (0: it is none).
@@ -33,6 +35,7 @@ impl ProbeSockets {
         Self {
             port,
             sockets: BTreeMap::new(),
+            connected: BTreeMap::new(),
         }
     }
 
@@ -51,11 +54,29 @@ impl ProbeSockets {
         {
             return Ok(());
         }
-        // Two sockets cannot have one address and port.
-        self.sockets.remove(&local);
+        self.connected.retain(|(open, _), _| *open != local);
         let socket = bound(scoped(local, self.port, scope))?;
         self.sockets.insert(local, ProbeSocket { socket, scope });
         Ok(())
+    }
+
+    /// Prepares to send to this peer from one of the addresses that are open. Where that cannot be
+    /// done, as long as there is no route for example, probes are sent all the same.
+    pub fn connect(&mut self, local: IpAddr, remote: IpAddr) {
+        let Some(scope) = self.sockets.get(&local).map(|open| open.scope) else {
+            return;
+        };
+        let connected = bound(scoped(local, self.port, scope)).and_then(|socket| {
+            socket.connect(scoped(remote, self.port, scope))?;
+            Ok(socket)
+        });
+        match connected {
+            Ok(socket) => drop(self.connected.insert((local, remote), socket)),
+            Err(error) => {
+                tracing::debug!(%local, %remote, %error, "probes are sent without a connection");
+                self.connected.remove(&(local, remote));
+            }
+        }
     }
 
     /// Sends one probe.
@@ -63,6 +84,12 @@ impl ProbeSockets {
     /// # Errors
     /// What the kernel answers. An error that a host reported by ICMP for an earlier probe is none.
     pub fn send(&self, local: IpAddr, remote: IpAddr, probe: &[u8]) -> io::Result<()> {
+        if let Some(socket) = self.connected.get(&(local, remote)) {
+            // Any error may be what an ICMP message said of a former probe: who forges such messages
+            // must not make it look as if this node could not send. Telling resets it.
+            let result = socket.send(probe).or_else(|_| socket.send(probe));
+            return result.map(|_| ());
+        }
         let ProbeSocket { socket, scope } = self
             .sockets
             .get(&local)
@@ -106,6 +133,8 @@ fn bound(local: SocketAddr) -> io::Result<UdpSocket> {
             socket.set_tclass_v6(CLASS_SELECTOR_6)?;
         }
     }
+    // One for each peer, and one for all.
+    socket.set_reuse_address(true)?;
     socket.set_priority(6)?;
     socket.set_nonblocking(true)?;
     // What comes where the data plane is not attached is not for us.
@@ -146,6 +175,8 @@ mod tests {
         let mut sockets = ProbeSockets::new(port);
         sockets.open(here, 0).unwrap();
         sockets.open(here, 7).unwrap();
+        sockets.connect(here, peer);
+        assert!(sockets.connected.contains_key(&(here, peer)));
         sockets.send(here, peer, b"probe").unwrap();
         let mut buffer = [0; 16];
         let (length, from) = remote.recv_from(&mut buffer).unwrap();
