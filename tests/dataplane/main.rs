@@ -108,6 +108,10 @@ fn main() {
             "peers::those_that_are_gone_make_room",
             peers::those_that_are_gone_make_room,
         ),
+        trial(
+            "peers::forged_icmp_does_not_silence_probes",
+            peers::forged_icmp_does_not_silence_probes,
+        ),
         trial("seen::wanted_vips", seen::wanted_vips_are_noted),
         trial("seen::once_a_second", seen::wanted_is_stored_once_a_second),
         trial("seen::first_packet", seen::the_first_packet_is_noted),

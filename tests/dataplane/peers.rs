@@ -1,15 +1,18 @@
 //! The agent's side of the links to peers: which of them have a place in the maps.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd as _;
 use std::time::Duration;
 
 use aya::Ebpf;
 use aya::maps::{HashMap, Map};
+use etherparse::PacketBuilder;
+use socket2::{Domain, Protocol, Socket, Type};
 use vip_agent::config;
 use vip_agent::dataplane::object::OBJECT;
 use vip_agent::dataplane::peers::PeerLinks;
 use vip_agent::liveness::{Parts, Prober};
+use vip_agent::outputs::probes::ProbeSockets;
 use vip_common::abi::{self, MAX_PEER_LINKS};
 use vip_proto::native::{Key, Keyring};
 use vip_proto::{Incarnation, NodeAddress};
@@ -38,6 +41,52 @@ pub fn those_that_are_gone_make_room() {
         begin(&mut prober, *peer).expect("the others have made room");
     }
     assert!(!prober.has_room_for(peer(1000)));
+}
+
+/// Errors that hosts, routers or anybody who forges them reports by ICMP do not keep probes from being
+/// sent: a probe that cannot leave says nothing about the peer, so that its death would not be seen.
+pub fn forged_icmp_does_not_silence_probes() {
+    const PORT_UNREACHABLE: u8 = 3;
+    const HOST_PROHIBITED: u8 = 10;
+    const PROHIBITED: u8 = 13;
+
+    let (here, peer) = (Ipv4Addr::new(127, 77, 0, 1), Ipv4Addr::new(127, 77, 0, 2));
+    let any = UdpSocket::bind((here, 0)).expect("a free port");
+    let port = any.local_addr().expect("it is bound").port();
+    drop(any);
+    let mut sockets = ProbeSockets::new(port);
+    sockets.open(here.into(), 0).expect("the socket is opened");
+    sockets.connect(here.into(), peer.into());
+    let raw = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4)).expect("needs root");
+    for code in [PORT_UNREACHABLE, HOST_PROHIBITED, PROHIBITED] {
+        let message = unreachable_by(code, (here, port), (peer, port));
+        raw.send_to(&message, &SocketAddr::from((here, 0)).into())
+            .expect("it is sent");
+        std::thread::sleep(Duration::from_millis(5));
+        sockets
+            .send(here.into(), peer.into(), b"probe")
+            .unwrap_or_else(|error| panic!("code {code}: {error}"));
+    }
+}
+
+/// An ICMP message that the UDP datagram between these could not be delivered.
+fn unreachable_by(code: u8, from: (Ipv4Addr, u16), to: (Ipv4Addr, u16)) -> Vec<u8> {
+    let builder = PacketBuilder::ipv4(from.0.octets(), to.0.octets(), 64).udp(from.1, to.1);
+    let mut datagram = Vec::new();
+    builder
+        .write(&mut datagram, b"")
+        .expect("a vector takes all");
+    let mut message = vec![3, code, 0, 0, 0, 0, 0, 0];
+    message.extend(datagram);
+    let words = message.chunks(2).map(|pair| match *pair {
+        [high, low] => u32::from(u16::from_be_bytes([high, low])),
+        _ => 0,
+    });
+    let sum: u32 = words.sum();
+    let folded = (sum & 0xffff) + (sum >> 16);
+    let checksum = !((folded & 0xffff) + (folded >> 16)) as u16;
+    message[2..4].copy_from_slice(&checksum.to_be_bytes());
+    message
 }
 
 fn peer(number: u32) -> NodeAddress {

@@ -152,6 +152,7 @@ impl Prober {
         self.peers.retain(|peer, _| peers.contains(peer));
         let kept = peers.iter().flat_map(|peer| self.ends(*peer));
         let remotes: Vec<IpAddr> = kept.map(|(_, remote)| remote).collect();
+        self.sockets.keep(&remotes);
         self.parts.links.retain(&remotes)
     }
 

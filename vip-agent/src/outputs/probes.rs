@@ -79,6 +79,12 @@ impl ProbeSockets {
         }
     }
 
+    /// Closes what was connected to others than these peers.
+    pub fn keep(&mut self, remotes: &[IpAddr]) {
+        self.connected
+            .retain(|(_, remote), _| remotes.contains(remote));
+    }
+
     /// Sends one probe.
     ///
     /// # Errors
@@ -177,6 +183,8 @@ mod tests {
         sockets.open(here, 7).unwrap();
         sockets.connect(here, peer);
         assert!(sockets.connected.contains_key(&(here, peer)));
+        sockets.keep(&[peer]);
+        assert_eq!(sockets.connected.len(), 1);
         sockets.send(here, peer, b"probe").unwrap();
         let mut buffer = [0; 16];
         let (length, from) = remote.recv_from(&mut buffer).unwrap();
@@ -190,5 +198,7 @@ mod tests {
         for _ in 0..3 {
             sockets.send(here, peer, b"to nobody").unwrap();
         }
+        sockets.keep(&[here]);
+        assert!(sockets.connected.is_empty());
     }
 }
