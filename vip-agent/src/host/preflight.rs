@@ -134,9 +134,51 @@ pub fn bpffs(pin_dir: &Path) -> Result<(), RunError> {
     }
 }
 
+/// Where the kernel tells how a process's clocks differ from its own (time_namespaces(7)).
+const OFFSETS: &str = "/proc/self/timens_offsets";
+
+/// Checks that this process and the data plane read the same monotonic clock: in a time namespace a
+/// lease that is written here would end at another time there, or hardly ever.
+///
+/// # Errors
+/// [`RunError::HostConfig`] if they do not.
+pub fn clock() -> Result<(), RunError> {
+    // A kernel without the file has no time namespaces.
+    let offsets = std::fs::read_to_string(OFFSETS).unwrap_or_default();
+    match monotonic_offset(&offsets) {
+        None => Ok(()),
+        Some(offset) => Err(RunError::HostConfig(format!(
+            "this process is in a time namespace whose monotonic clock is {offset} from the \
+             kernel's: leases would end at the wrong time. Run the agent in the host's time \
+             namespace"
+        ))),
+    }
+}
+
+/// By how much the monotonic clock differs, for people; `None`: not at all.
+fn monotonic_offset(offsets: &str) -> Option<String> {
+    let mut words = offsets
+        .lines()
+        .map(str::split_ascii_whitespace)
+        .find_map(|mut words| (words.next() == Some("monotonic")).then_some(words))?;
+    let (seconds, nanoseconds) = (words.next()?, words.next()?);
+    (seconds != "0" || nanoseconds != "0").then(|| format!("{seconds} s {nanoseconds} ns"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clock_that_differs_from_the_kernels_is_told() {
+        let host = "monotonic           0         0\nboottime            0         0\n";
+        let other = "monotonic       -1000        50\nboottime            0         0\n";
+        let boot = "monotonic           0         0\nboottime          100         0\n";
+        assert_eq!(monotonic_offset(host), None);
+        assert_eq!(monotonic_offset(other).as_deref(), Some("-1000 s 50 ns"));
+        assert_eq!(monotonic_offset(boot), None, "nothing is told by this one");
+        assert_eq!(monotonic_offset(""), None);
+    }
 
     #[test]
     fn every_capability_that_is_missing_is_named() {
