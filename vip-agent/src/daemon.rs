@@ -52,6 +52,7 @@ use crate::inputs::request::Request;
 pub fn run(config: Config, invocation: &Invocation) -> Result<(), RunError> {
     preflight::privileges()?;
     preflight::kernel()?;
+    preflight::clock()?;
     preflight::bpffs(&config.node.pin_dir)?;
     let _runtime_dir = lock::runtime_dir(&config.node.runtime_dir)?;
     let _pin_dir = lock::pin_dir(&config.node.pin_dir)?;
