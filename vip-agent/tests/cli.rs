@@ -297,6 +297,8 @@ fn the_schema_has_exactly_the_keys_the_parser_accepts() {
             "instance.backend.check",
             "[[instance]]\n[[instance.backend]]\ncheck.zzzzzzzzzzzz = 1\n",
         ),
+        ("liveness", "[liveness]\nzzzzzzzzzzzz = 1\n"),
+        ("liveness.link", "[[liveness.link]]\nzzzzzzzzzzzz = 1\n"),
         ("node", "[node]\nzzzzzzzzzzzz = 1\n"),
     ];
     let tables = schema_tables();

@@ -15,12 +15,14 @@ fn status(pid: u32) -> Value {
     json!({
         "node": "a", "address": "10.0.0.1", "version": "0.1.0", "abi": 1, "pid": pid,
         "incarnation": "00", "uptime_ms": 5000, "advert_interval_us": 10000, "realtime": true,
+        "resumed": false,
         "interfaces": [], "peers": [], "counters": {}, "protocol": {},
         "instances": [{
             "name": "web", "vrid": 51, "interface": "eth0", "state": "backup", "reason": "started",
             "since_ms": 5000, "priority": 100, "epoch": 0, "lease_left_us": null,
             "active": "10.0.0.2", "held": false, "steering": "local", "backends": [],
             "vips": [{ "address": "10.0.0.100", "packets": 0, "bytes": 0 }],
+            "mac": "interface", "conflicts": 0, "takeover": null,
         }],
     })
 }

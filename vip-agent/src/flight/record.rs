@@ -10,7 +10,7 @@
 //! | 12 | advert missed | | ✓ | last one heard at, –, *merged* |
 //! | 13 | probes unanswered | | ✓ | how many, last answer at (0: unknown), *merged* |
 //! | 14 | agent late | | ✓ | –, –, *merged* |
-//! | 15 | datagram rejected | | sender | –, reason ([`reject`](super::reject)), *merged* |
+//! | 15 | datagram rejected | | sender | –, reason (its number in `reject.rs`), *merged* |
 //! | 16 | other VIPs | ✓ | ✓ | –, –, *merged* |
 //! | 17 | a peer's lease is over, as its data plane says | | ✓ | –, –, *merged* |
 //! | 20 | own stall | | | how late, –, *merged* |
