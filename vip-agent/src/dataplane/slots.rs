@@ -337,6 +337,17 @@ impl BackendSlots {
         MappedArray::open(map, entries).map(Self)
     }
 
+    /// Where the backend is.
+    ///
+    /// # Errors
+    /// If the entry does not exist.
+    pub fn get(&self, slot: u32) -> io::Result<BackendEntry> {
+        let destination = self.0.load(slot, 0)?;
+        let source = self.0.load(slot, 1)?;
+        let interface = self.0.load(slot, 2)?;
+        Ok(bytemuck::cast([destination, source, interface]))
+    }
+
     /// Writes where the backend is; the destination last, so that a reader who sees a resolved
     /// destination sees its interface too. An unknown destination makes the data plane drop.
     ///

@@ -1,18 +1,18 @@
 //! Runs the checks of one configuration and steers each instance to its first healthy backend.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, info, warn};
-use vip_common::abi::{BackendEntry, MacCell, NO_BACKEND, STEER_L2, STEER_LOCAL, ServiceSlot};
+use vip_common::abi::{BackendEntry, MacCell, NO_BACKEND, STEER_L2, ServiceSlot};
 use vip_proto::backend::select;
 use vip_proto::health::{Health, Hysteresis};
 
 use super::board::{Board, Condition};
+use super::former;
 use super::neighbours::{Reach, Sighting, watch};
 use super::tcp;
 use crate::config::{Backend, Config, Instance, Steering, TcpCheck};
@@ -53,28 +53,16 @@ impl Supervisor {
             boards: Boards::new(),
             tasks: JoinSet::new(),
         };
+        let kept = former::take_over(config, slots, resumed)
+            .map_err(RunError::io("writing what the instances steer to"))?;
         let mut watched: Vec<(IpAddr, Arc<Pool>, usize)> = Vec::new();
         for (number, instance) in config.instances.iter().enumerate() {
             let service = u32::try_from(number).unwrap_or(u32::MAX);
-            let (mode, backends) = match &instance.steering {
-                Steering::Local => (STEER_LOCAL, [].as_slice()),
-                Steering::L2 { backends } => (STEER_L2, backends.as_slice()),
+            let Steering::L2 { backends } = &instance.steering else {
+                continue;
             };
             let first = first_backend(config, number);
-            let what = || RunError::io(format!("writing the steering of {}", instance.name));
-            let kept = if resumed && mode == STEER_L2 {
-                kept(slots, service, first, backends.len()).map_err(what())?
-            } else {
-                None
-            };
-            if kept.is_none() {
-                let backend = NO_BACKEND;
-                let unsteered = ServiceSlot { mode, backend };
-                slots.services.set(service, unsteered).map_err(what())?;
-            }
-            if backends.is_empty() {
-                continue;
-            }
+            let kept = kept.get(number).copied().flatten();
             let pool = Arc::new(Pool {
                 instance: instance.name.clone(),
                 service,
@@ -152,13 +140,6 @@ impl Supervisor {
             watch(addresses, tell).await;
         });
     }
-}
-
-/// Which of the instance's backends the data plane steers to, by its place among them.
-fn kept(slots: &Slots, service: u32, first: u32, count: usize) -> io::Result<Option<usize>> {
-    let ServiceSlot { mode, backend } = slots.services.get(service)?;
-    let place = backend.checked_sub(first).map(|place| place as usize);
-    Ok(place.filter(|place| mode == STEER_L2 && backend != NO_BACKEND && *place < count))
 }
 
 /// What is known at the start. The backend that is `kept` was good enough for the agent before.
