@@ -31,6 +31,10 @@ impl Arrivals {
             let Some(takeover) = shared.takeovers.last(vrid) else {
                 continue;
             };
+            // One that an earlier agent has made is in the recording already.
+            if takeover.claimed_at < shared.started {
+                continue;
+            }
             if self.recorded.get(&vrid) == Some(&takeover.claimed_at) {
                 continue;
             }

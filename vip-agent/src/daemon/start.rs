@@ -141,9 +141,12 @@ pub(super) async fn start(
     let address = adverts.address();
     interfaces.extend(probed::interfaces(&config, address, &present));
     earlier::interfaces_are_free(&config, &interfaces)?;
+    let mut gone_on_with = Vec::new();
     match earlier::adoption(&config, &interfaces) {
         Some(adoption) => {
             progress.adopted = true;
+            let claims = adoption.resumed.claims.iter();
+            gone_on_with.extend(claims.map(|(vrid, _)| *vrid));
             let slots = adoption.slots.clone();
             let ground = electing::Ground {
                 slots: adoption.slots,
@@ -170,7 +173,15 @@ pub(super) async fn start(
             progress.elected = Some(electing::start(&config, adverts, ground)?);
         }
     }
-    finish(config, handle, &interfaces, address, progress).await
+    let unfinished = finish(config, handle, &interfaces, address, progress).await?;
+    if let Some(elected) = &progress.elected {
+        // VIPs may be new, or have another MAC address; and the repeats of the earlier agent ended
+        // with it.
+        for vrid in gone_on_with {
+            elected.announcer.announce(vrid);
+        }
+    }
+    Ok(unfinished)
 }
 
 /// Brings host and data plane in line with the configuration. If the election runs already, then it
