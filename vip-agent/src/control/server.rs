@@ -196,16 +196,37 @@ async fn switchover(
                 took_ms: milliseconds(released, heard),
             }));
         }
+        if is_kept(&snapshot, instance.vrid) {
+            break;
+        }
         sleep(LOOK_EVERY).await;
     }
-    let error = format!(
-        "{name} was released, but no node was heard to be Active within {bound:?}; see status on \
-         the peers"
-    );
+    let snapshot = shared.requests.snapshot().await.map_err(unavailable)?;
+    let error = not_taken(&snapshot, instance.vrid, &name, bound);
     Err(Failure(StatusCode::GATEWAY_TIMEOUT, error))
 }
 
-/// Gives the command to the election; answers when the instance was released.
+/// Whether the instance is still served here, and nobody is asked to take it any more.
+fn is_kept(snapshot: &Snapshot, vrid: Vrid) -> bool {
+    let mut instances = snapshot.node.instances.iter();
+    instances.any(|one| one.vrid == vrid && one.state == ElectionState::Active && !one.handing_over)
+}
+
+/// What has become of an instance that no other node was heard to take.
+fn not_taken(snapshot: &Snapshot, vrid: Vrid, name: &str, within: Duration) -> String {
+    if is_kept(snapshot, vrid) {
+        return format!(
+            "no other node was heard to take {name} over: it stays active here; see status on the \
+             peers"
+        );
+    }
+    format!(
+        "{name} was released, but no node was heard to be Active within {within:?}; see status on \
+         the peers"
+    )
+}
+
+/// Gives the command to the election; answers when the hand-over has begun.
 async fn command(shared: &Shared, vrid: Vrid, to: Option<IpAddr>) -> Result<Instant, Failure> {
     let (reply, answer) = oneshot::channel();
     let command = Command::Switchover {
