@@ -200,6 +200,11 @@ impl Driver {
         self.node.handle_startup(clock::now());
         self.drain();
         let result = self.turns();
+        if result.is_ok() && !self.node.is_stopped() {
+            // Nobody took over in time: told again, the machine releases at once, and says so.
+            self.node.handle_shutdown(clock::now());
+            self.drain();
+        }
         let restarts = self.ending.is_some_and(|ending| ending.restarts);
         if result.is_ok() && restarts && self.node.is_stopped() {
             return Ok(());
@@ -374,7 +379,9 @@ impl Driver {
             Request::Halt => {
                 // Said again, the machine does not wait for a successor any more.
                 self.node.handle_shutdown(now);
-                self.end_within(Duration::ZERO, false);
+                // What was left at work by a restart stays so.
+                let restarts = self.ending.is_some_and(|ending| ending.restarts);
+                self.end_within(Duration::ZERO, restarts);
             }
             Request::Replacing { program, reply } => {
                 self.programs.push(program);
