@@ -1,0 +1,141 @@
+//! What is planned loses nothing, at 10,000 packets a second, however often it is done.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use lab::{NodeConfig, Probe, Report, clock, scenario};
+
+use crate::support::{Cluster, INTERVAL, PATIENCE};
+
+/// Time between two packets of the client.
+const TICK: Duration = Duration::from_micros(100);
+
+/// Nothing was lost, and nothing was answered twice.
+fn assert_lossless(report: &Report) {
+    assert!(report.sent > 1_000, "{report}");
+    assert_eq!((report.lost, report.duplicates), (0, 0), "{report}");
+}
+
+/// The first node hands over by command and gets the instance back by command.
+fn switch_over(times: u32) {
+    scenario(|lab| {
+        let cluster = Cluster::pair(lab)?;
+        let probe = Probe::start(&cluster.client, cluster.v4().into(), TICK)?;
+        probe.wait_for_answer(PATIENCE)?;
+        for _ in 0..times {
+            for (from, to) in [(0, 1), (1, 0)] {
+                let start = clock::now_ns();
+                cluster.nodes[from].switchover("web")?;
+                cluster.settle(to)?;
+                std::thread::sleep(INTERVAL * 4);
+                assert_lossless(&probe.report(start, clock::now_ns()));
+            }
+        }
+        Ok(())
+    });
+}
+
+/// The first node stops, and preempts the other one when it is back.
+fn preempt(times: u32) {
+    scenario(|lab| {
+        let mut cluster = Cluster::running(
+            lab,
+            2,
+            |_, instance| instance.line("preempt = true"),
+            |_, config| config,
+        )?;
+        let probe = Probe::start(&cluster.client, cluster.v4().into(), TICK)?;
+        probe.wait_for_answer(PATIENCE)?;
+        for _ in 0..times {
+            let start = clock::now_ns();
+            assert!(cluster.nodes[0].stop()?.success());
+            cluster.settle(1)?;
+            cluster.nodes[0].start()?;
+            cluster.settle(0)?;
+            std::thread::sleep(INTERVAL * 4);
+            assert_lossless(&probe.report(start, clock::now_ns()));
+        }
+        Ok(())
+    });
+}
+
+/// The first node's agent becomes the program on disk.
+fn reload(times: u32) {
+    scenario(|lab| {
+        let mut cluster = Cluster::pair(lab)?;
+        let probe = Probe::start(&cluster.client, cluster.v4().into(), TICK)?;
+        probe.wait_for_answer(PATIENCE)?;
+        let pid = cluster.nodes[0].pid()?;
+        let open =
+            || -> Result<usize> { Ok(std::fs::read_dir(format!("/proc/{pid}/fd"))?.count()) };
+        cluster.nodes[0].reload()?;
+        std::thread::sleep(INTERVAL * 4);
+        let before = open()?;
+        for _ in 0..times {
+            let start = clock::now_ns();
+            cluster.nodes[0].reload()?;
+            std::thread::sleep(INTERVAL * 4);
+            let report = probe.report(start, clock::now_ns());
+            assert_lossless(&report);
+            assert_eq!(report.answers.len(), 1, "nobody else answers: {report}");
+        }
+        let after = open()?;
+        assert!(after <= before + 2, "{before} files were open, now {after}");
+        crate::traffic::assert_nobody_took_over(&cluster)
+    });
+}
+
+#[test]
+fn switchovers_lose_nothing() {
+    switch_over(2);
+}
+
+#[test]
+fn preemption_loses_nothing() {
+    preempt(2);
+}
+
+#[test]
+fn reloads_lose_nothing_and_leave_nothing_open() {
+    reload(5);
+}
+
+#[test]
+#[ignore = "takes two minutes: `cargo test -p vip-tests --test e2e planned -- --ignored`"]
+fn a_hundred_switchovers_lose_nothing() {
+    switch_over(50);
+}
+
+#[test]
+#[ignore = "takes some minutes: `cargo test -p vip-tests --test e2e planned -- --ignored`"]
+fn a_hundred_preemptions_lose_nothing() {
+    preempt(100);
+}
+
+#[test]
+#[ignore = "takes a minute: `cargo test -p vip-tests --test e2e planned -- --ignored`"]
+fn fifty_reloads_lose_nothing() {
+    reload(50);
+}
+
+#[test]
+fn a_switchover_that_nobody_takes_is_said_to_have_failed_and_the_node_serves_on() {
+    scenario(|lab| {
+        let slow = |_, config: NodeConfig| config.interval(Duration::from_millis(300));
+        let mut cluster = Cluster::running(lab, 2, |_, instance| instance, slow)?;
+        let probe = Probe::start(&cluster.client, cluster.v4().into(), TICK * 10)?;
+        probe.wait_for_answer(PATIENCE)?;
+        let start = clock::now_ns();
+        cluster.nodes[1].freeze()?;
+        let Err(error) = cluster.nodes[0].switchover("web") else {
+            anyhow::bail!("a frozen node took over");
+        };
+        let end = clock::now_ns();
+        let text = format!("{error:#}");
+        assert!(text.contains("stays active here"), "{text}");
+        assert!(!text.contains("released"), "{text}");
+        assert_eq!(probe.report(start, end).lost, 0);
+        cluster.nodes[1].thaw()?;
+        cluster.settle(0)
+    });
+}

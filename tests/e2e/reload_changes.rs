@@ -1,0 +1,108 @@
+//! What a reload changes besides the configuration the agent reads: what neighbours are told, and
+//! which backends get the packets.
+
+use std::fs;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use lab::{Capture, scenario};
+
+use crate::frames::{BROADCAST, Seen, read};
+use crate::support::{Cluster, INTERVAL, VIP, instance};
+
+/// Replaces a part of a configuration file.
+fn edit(path: &std::path::Path, from: &str, to: &str) -> Result<()> {
+    let text = fs::read_to_string(path)?;
+    ensure!(text.contains(from), "{from} in {text}");
+    Ok(fs::write(path, text.replace(from, to))?)
+}
+
+#[test]
+fn a_reload_tells_the_neighbours_of_new_vips_and_goes_on_telling_them() {
+    scenario(|lab| {
+        let announce = "announce = { repeat = 1, refresh = \"1s\" }";
+        let cluster = Cluster::running(
+            lab,
+            2,
+            |_, instance| instance.line(announce),
+            |_, config| config,
+        )?;
+        let node = &cluster.nodes[0];
+        let new: IpAddr = cluster.lan.v4(VIP + 1).into();
+        let old: IpAddr = cluster.v4().into();
+        let quoted = format!("\"{old}\"");
+        edit(node.config.path(), &quoted, &format!("{quoted}, \"{new}\""))?;
+        let capture = Capture::at_port_of(&cluster.client, "arp")?;
+        node.reload()?;
+        std::thread::sleep(Duration::from_millis(2500));
+        let frames = capture.stop()?;
+        for vip in [old, new] {
+            let announced = frames.iter().filter(|frame| {
+                let from_node = frame.source() == node.mac() && frame.destination() == BROADCAST;
+                from_node
+                    && matches!(read(frame), Seen::Arp { request: true, sender, target }
+                        if sender == target && IpAddr::from(sender) == vip)
+            });
+            let times = announced.count();
+            assert!(times >= 3, "{vip} was announced {times} times");
+        }
+        assert_eq!(instance(node, "web")?["reason"], "resumed");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_reload_that_removes_a_dead_backend_leaves_the_packets_with_the_one_that_serves() {
+    scenario(|lab| {
+        let plan = lab::cluster::Plan {
+            interval: INTERVAL,
+            ..lab::cluster::Plan::default()
+        };
+        let cluster = lab::cluster::Cluster::start(lab, &plan)?;
+        cluster.wait_for_backend("backend-1")?;
+        cluster.backends[0].host.unplug()?;
+        cluster.wait_for_backend("backend-2")?;
+        let node = &cluster.nodes[0].node;
+        // Checked so rarely that only what is carried over can serve meanwhile.
+        edit(
+            node.config.path(),
+            "interval = \"25ms\"",
+            "interval = \"2s\"",
+        )?;
+        let text = fs::read_to_string(node.config.path())?;
+        let parts: Vec<&str> = text.split("\n[[instance.backend]]\n").collect();
+        let [head, first, second] = parts[..] else {
+            anyhow::bail!("two backends in {text}");
+        };
+        ensure!(first.contains("backend-1"), "{first}");
+        let shorter = format!("{head}\n[[instance.backend]]\n{second}");
+        let longer =
+            format!("{head}\n[[instance.backend]]\n{first}\n[[instance.backend]]\n{second}");
+        for text in [shorter, longer] {
+            fs::write(node.config.path(), text)?;
+            let watch = cluster.watch(cluster.lb)?;
+            let seen = watch.step(INTERVAL * 10, || {
+                node.reload()?;
+                Ok(())
+            })?;
+            for report in [seen.v4, seen.v6] {
+                assert!(report.sent > 100, "{report}");
+                assert_eq!((report.lost, report.duplicates), (0, 0), "{report}");
+                let by: Vec<&String> = report.answers.keys().collect();
+                assert_eq!(by, ["backend-2"], "{report}");
+            }
+            let status = node.status()?;
+            let backends = status["instances"].as_array().context("instances")?;
+            let active: Vec<_> = backends
+                .iter()
+                .filter_map(|instance| instance["backends"].as_array())
+                .flatten()
+                .filter(|backend| backend["active"] == true)
+                .map(|backend| backend["name"].clone())
+                .collect();
+            assert_eq!(active, ["backend-2"], "{status}");
+        }
+        Ok(())
+    });
+}
