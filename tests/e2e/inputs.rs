@@ -5,10 +5,12 @@ use std::io::{Read as _, Write as _};
 use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use lab::{Host, Lab, Node, scenario, wait_until};
+use lab::{Host, Lab, Node, agent_program, scenario, wait_until};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::link::plug_in_anew;
 use crate::support::{Cluster, INTERVAL, PATIENCE, instance, protocol, wait_for_log, xdp_program};
@@ -92,6 +94,32 @@ fn a_node_without_an_address_for_its_adverts_does_not_start_and_says_why() {
             &cluster.nodes[0].host,
             &["error:", "eth0", "no IPv4 address"],
         )?;
+        Ok(())
+    });
+}
+
+#[test]
+fn an_agent_outlives_the_reader_of_its_log() {
+    scenario(|lab| {
+        let cluster = Cluster::new(lab, 2, |_, instance| instance, |_, config| config)?;
+        let node = &cluster.nodes[0];
+        let (reader, log) = std::io::pipe()?;
+        drop(reader);
+        let mut command = Command::new(agent_program()?);
+        command.arg("run").arg("--config").arg(node.config.path());
+        command.stdout(Stdio::null()).stderr(log);
+        let mut agent = node.host.namespace().enter(|| Ok(command.spawn()?))?;
+        let result = node.wait_for_state("web", "active", PATIENCE);
+        let signal = if result.is_ok() {
+            Signal::TERM
+        } else {
+            Signal::KILL
+        };
+        let sent = kill_process(Pid::from_child(&agent), signal);
+        let status = agent.wait()?;
+        sent?;
+        result?;
+        anyhow::ensure!(status.success(), "{status}");
         Ok(())
     });
 }

@@ -60,7 +60,10 @@ fn start_log(args: &Args) -> Result<(), Failure> {
     })?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+        .with_writer(std::io::stderr)
+        // Told on stderr, too, which panics where nobody reads it any more: an agent does not die of
+        // the end of its log.
+        .log_internal_errors(false);
     let colour = std::io::IsTerminal::is_terminal(&std::io::stderr());
     match args.log_format {
         LogFormat::Text => log.with_ansi(colour).init(),
