@@ -5,6 +5,7 @@
 
 mod interfaces;
 mod probes;
+mod transmit;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -452,37 +453,6 @@ impl Driver {
         };
         for vrid in vrids {
             self.write(vrid, |slots, _| slots.renew(until, anew));
-        }
-    }
-
-    fn transmit(&mut self) {
-        // If this process was stopped since the machine decided, a lease may be over by now: the
-        // machine looks again, so that no advert claims what the data plane has given up.
-        let now = clock::now();
-        self.collect_echoes();
-        self.node.handle_timeout(now);
-        let advert = self.node.encode_advert(&mut self.buffer);
-        match self.adverts.send(advert) {
-            Ok(()) => {
-                self.transmit_failing = false;
-                let sequence = self.node.sequence();
-                if self
-                    .instances
-                    .set_identity(self.incarnation, sequence)
-                    .is_err()
-                {
-                    self.counters.dataplane_failures += 1;
-                }
-            }
-            Err(error) => {
-                self.node.handle_transmit_failure(clock::now());
-                if !std::mem::replace(&mut self.transmit_failing, true) {
-                    let from = self.adverts.address();
-                    self.notify(Notice::TransmitFailed {
-                        error: format!("from {from}: {error}"),
-                    });
-                }
-            }
         }
     }
 

@@ -107,6 +107,10 @@ pub(super) fn start(
             .macs(placement.slot)
             .map_err(RunError::io("reading where the instances are"))?;
         node.handle_station(*vrid, macs.station);
+        let held = slots.instances.is_held(placement.slot);
+        if resumed && held.map_err(RunError::io("reading what was moved away"))? {
+            node.handle_held(*vrid);
+        }
         if placement.ifindex.is_none() {
             node.handle_link(*vrid, LinkState::Gone, started);
         }

@@ -17,6 +17,7 @@ const LEASE: usize = 0;
 const GENERATION: usize = 1;
 const INCARNATION: usize = 2;
 const SEQUENCE: usize = 3;
+const HELD: usize = 4;
 const ENDED_GENERATION: usize = 8;
 
 /// Words of an [`InstanceSlot`].
@@ -138,6 +139,25 @@ impl InstanceSlots {
     pub fn set_identity(&self, incarnation: Incarnation, sequence: u64) -> io::Result<()> {
         self.agent.store(0, INCARNATION, incarnation.0)?;
         self.agent.store(0, SEQUENCE, sequence)
+    }
+
+    /// Remembers in which slots the instances are that an operator has moved away.
+    ///
+    /// # Errors
+    /// If the slot does not exist.
+    pub fn set_held(&self, slots: impl Iterator<Item = u32>) -> io::Result<()> {
+        let bits = slots.filter_map(|slot| 1_u64.checked_shl(slot));
+        self.agent
+            .store(0, HELD, bits.fold(0, |held, bit| held | bit))
+    }
+
+    /// Whether an operator has moved this slot's instance away.
+    ///
+    /// # Errors
+    /// If the slot does not exist.
+    pub fn is_held(&self, slot: u32) -> io::Result<bool> {
+        let held = self.agent.load(0, HELD)?;
+        Ok(held.checked_shr(slot).is_some_and(|bits| bits & 1 == 1))
     }
 
     /// Who the agent was that wrote last, and the number of its last advert.

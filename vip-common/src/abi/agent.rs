@@ -23,8 +23,11 @@ pub struct AgentSlot {
     pub incarnation: u64,
     /// Sequence number of the agent's last advert.
     pub sequence: u64,
+    /// One bit per instance, by its index from the lowest on: an operator has moved the instance away,
+    /// so it does not preempt.
+    pub held: u64,
     /// Zero.
-    pub reserved: [u64; 4],
+    pub reserved: [u64; 3],
     /// Written by the XDP program: the last generation that a prober was told is over.
     pub ended_generation: u64,
     /// Zero.

@@ -209,6 +209,15 @@ impl Election {
         self.mac = mac;
     }
 
+    /// No preemption until it has been Active again.
+    pub(crate) fn hold(&mut self) {
+        self.held = self.state != State::Active;
+    }
+
+    pub(crate) const fn is_held(&self) -> bool {
+        self.held
+    }
+
     pub(crate) const fn has_stopped(&self) -> bool {
         self.stopped
     }

@@ -3,9 +3,9 @@
 use core::time::Duration;
 
 use super::{InstanceConfig, Node, NodeConfig, Phase, Resumed};
-use crate::Instant;
 use crate::election::Election;
 use crate::election::input::Input;
+use crate::{Instant, Vrid};
 
 /// More adverts than an agent sends between two times that its sequence number is stored.
 const SEQUENCE_JUMP: u64 = 1_000_000;
@@ -37,6 +37,21 @@ impl Node {
         node.out.transmit();
         node.finish(now);
         node
+    }
+
+    /// A former agent was told by an operator to hand the instance over: this one does not preempt
+    /// either, until it has been Active. For a node that resumes, before it is driven.
+    pub fn handle_held(&mut self, vrid: Vrid) {
+        let index = self.position(vrid);
+        if let Some(election) = index.and_then(|index| self.elections.get_mut(index)) {
+            election.hold();
+        }
+    }
+
+    /// The instances that an operator has moved away: to be stored for an agent that resumes.
+    pub fn held(&self) -> impl Iterator<Item = Vrid> {
+        let held = self.elections.iter().filter(|election| election.is_held());
+        held.map(|election| election.config().vrid)
     }
 
     /// The agent is about to be started anew, and its data plane goes on: tells the peers to be
