@@ -106,3 +106,39 @@ fn a_reload_that_removes_a_dead_backend_leaves_the_packets_with_the_one_that_ser
         Ok(())
     });
 }
+
+#[test]
+fn a_reload_does_not_bring_back_what_an_operator_has_moved_away() {
+    scenario(|lab| {
+        let preempt = |_, instance: lab::Instance| instance.line("preempt = true");
+        let cluster = Cluster::running(lab, 2, preempt, |_, config| config)?;
+        cluster.nodes[0].switchover("web")?;
+        cluster.settle(1)?;
+        for _ in 0..2 {
+            cluster.nodes[0].reload()?;
+            std::thread::sleep(INTERVAL * 15);
+            assert_eq!(cluster.nodes[0].state("web")?, "backup");
+            assert_eq!(instance(&cluster.nodes[0], "web")?["held"], true);
+        }
+        cluster.assert_served_by(1)
+    });
+}
+
+#[test]
+fn a_signal_that_comes_too_early_is_not_lost() {
+    scenario(|lab| {
+        let mut cluster = Cluster::pair(lab)?;
+        let old = cluster.v4();
+        let new: IpAddr = cluster.lan.v4(VIP + 1).into();
+        let path = cluster.nodes[0].config.path().to_owned();
+        edit(&path, "priority = 200", "priority = 300")?;
+        cluster.nodes[0].hang_up()?;
+        // While that is examined: what it is refused for is put right.
+        let (from, to) = (format!("\"{old}\""), format!("\"{old}\", \"{new}\""));
+        edit(&path, &from, &to)?;
+        std::thread::sleep(Duration::from_millis(1));
+        edit(&path, "priority = 300", "priority = 200")?;
+        cluster.nodes[0].hang_up()?;
+        crate::support::wait_for_server(&cluster.client, new, "node-1")
+    });
+}

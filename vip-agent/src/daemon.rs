@@ -72,7 +72,7 @@ async fn daemon(config: Config, invocation: &Invocation) -> Result<(), RunError>
     let mut progress = Progress::default();
     let started = tokio::select! {
         result = start::start(config, &handle, &mut progress) => result.map(Some),
-        () = signals.stop() => Ok(None),
+        () = signals.stop_of_start() => Ok(None),
     };
     let mut running = match started {
         Ok(Some(unfinished)) => unfinished.with(progress)?,
@@ -140,8 +140,9 @@ async fn serve(
                 Asked::Reload => reloading.begin(&running.shared, Order::by_signal()),
             },
             Some(order) = running.orders.recv() => reloading.begin(&running.shared, order),
-            plan = reloading.examined() => if let Some(plan) = plan {
-                break Ok(Some(plan));
+            plan = reloading.examined() => match plan {
+                Some(plan) => break Ok(Some(plan)),
+                None => reloading.begin_again(&running.shared),
             },
             result = &mut control => break Err(control_ended(result)),
             notice = running.notices.recv() => match notice {

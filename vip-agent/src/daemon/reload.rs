@@ -186,6 +186,8 @@ pub(super) struct Reloading<'r> {
     /// At most one.
     examining: JoinSet<Result<Plan, String>>,
     reply: Option<Reply>,
+    /// A signal came meanwhile: what it is about may be newer than what is examined.
+    again: bool,
 }
 
 impl<'r> Reloading<'r> {
@@ -195,11 +197,25 @@ impl<'r> Reloading<'r> {
             handle,
             examining: JoinSet::new(),
             reply: None,
+            again: false,
         }
     }
 
-    /// Begins to examine, unless that is being done.
+    /// Examines anew if a signal came meanwhile. Not needed where the last one can be done: the program
+    /// that takes over reads what there is then.
+    pub(super) fn begin_again(&mut self, shared: &Arc<Shared>) {
+        if std::mem::take(&mut self.again) {
+            self.begin(shared, Order::by_signal());
+        }
+    }
+
+    /// Begins to examine. While that is being done, who waits for an answer is refused.
     pub(super) fn begin(&mut self, shared: &Arc<Shared>, order: Order) {
+        if !self.examining.is_empty() && order.reply.is_none() {
+            info!("SIGHUP: a reload is being examined already");
+            self.again = true;
+            return;
+        }
         if !self.examining.is_empty() {
             refuse(order.reply, "a reload is being examined already".to_owned());
             return;

@@ -50,7 +50,11 @@ fn register(signals: SignalFd) -> io::Result<AsyncFd<SignalFd>> {
 
 /// The signals, one after the other.
 #[derive(Debug)]
-pub(super) struct Signals(AsyncFd<SignalFd>);
+pub(super) struct Signals {
+    source: AsyncFd<SignalFd>,
+    /// A reload was asked for before the agent ran.
+    reload_waits: bool,
+}
 
 impl Signals {
     /// Reads them from now on; what came since they are held back comes first.
@@ -60,11 +64,21 @@ impl Signals {
         let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
         let signals = SignalFd::with_flags(&heeded(), flags)
             .map_err(|error| RunError::io(what)(error.into()))?;
-        register(signals).map(Self).map_err(RunError::io(what))
+        Ok(Self {
+            source: register(signals).map_err(RunError::io(what))?,
+            reload_waits: false,
+        })
     }
 
     /// Waits for the next one.
     pub(super) async fn next(&mut self) -> Asked {
+        if std::mem::take(&mut self.reload_waits) {
+            return Asked::Reload;
+        }
+        self.heed().await
+    }
+
+    async fn heed(&mut self) -> Asked {
         match self.read().await {
             Ok(asked) => asked,
             Err(error) => {
@@ -75,16 +89,26 @@ impl Signals {
         }
     }
 
-    /// Waits until one of those that stop comes. A reload is for an agent that runs.
+    /// Waits until one of those that stop comes. A reload is for an agent that runs on.
     pub(super) async fn stop(&mut self) {
         while self.next().await != Asked::Stop {
-            info!("SIGHUP: nothing is reloaded while the agent starts or stops");
+            info!("SIGHUP: nothing is reloaded while the agent stops");
+        }
+    }
+
+    /// The same while the agent starts: its configuration may have been read too early, so it is
+    /// reloaded as soon as it runs.
+    pub(super) async fn stop_of_start(&mut self) {
+        while self.heed().await != Asked::Stop {
+            info!("SIGHUP: to be reloaded once the agent has started");
+            // Not held here: whoever waits may give up at any time.
+            self.reload_waits = true;
         }
     }
 
     async fn read(&mut self) -> io::Result<Asked> {
         loop {
-            let mut ready = self.0.readable().await?;
+            let mut ready = self.source.readable().await?;
             match ready.get_inner().read_signal()? {
                 None => ready.clear_ready(),
                 Some(signal) if signal.ssi_signo == Signal::SIGHUP as u32 => {
