@@ -74,17 +74,22 @@ pub struct Prober {
 }
 
 impl Prober {
-    /// A prober that knows nobody yet. `peers`: the only nodes there can be; empty: any.
+    /// A prober that knows nobody yet. `peers`: the only nodes there can be; `None`: any. Links to
+    /// others that an earlier agent has left are forgotten.
     ///
     /// # Errors
     /// If a socket cannot be opened, or what the kernel's map calls answer.
-    pub fn new(mut parts: Parts, config: config::Liveness, peers: &[IpAddr]) -> io::Result<Self> {
+    pub fn new(
+        mut parts: Parts,
+        config: config::Liveness,
+        peers: Option<&[IpAddr]>,
+    ) -> io::Result<Self> {
         let mut sockets = ProbeSockets::new(config.port);
         sockets.open(parts.address.0, parts.interface)?;
         for link in &config.links {
             sockets.open(link.local, 0)?;
         }
-        if !peers.is_empty() {
+        if let Some(peers) = peers {
             let further = config.links.iter().map(|link| link.remote);
             let remotes: Vec<IpAddr> = peers.iter().copied().chain(further).collect();
             parts.links.retain(&remotes)?;

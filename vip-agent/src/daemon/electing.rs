@@ -231,8 +231,11 @@ fn prober(
         incarnation: node.incarnation,
         keys: node.keys.clone(),
     };
-    let peers: Vec<_> = node.peers.iter().map(|peer| peer.0).collect();
-    Prober::new(parts, liveness.clone(), &peers)
+    let peers = match &config.cluster.transport {
+        Transport::Unicast { peers } => Some(peers.as_slice()),
+        Transport::Multicast { .. } => None,
+    };
+    Prober::new(parts, liveness.clone(), peers)
         .map(Some)
         .map_err(RunError::io(format!(
             "opening the sockets of liveness probes on UDP port {} of {}",
