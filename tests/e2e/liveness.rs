@@ -29,7 +29,9 @@ fn wait_for_echoes(node: &Node) -> Result<()> {
 /// Lets nothing to this UDP port leave the host; what XDP sends is not touched.
 fn mute(host: &Host, port: u16) -> Result<()> {
     host.namespace()
-        .ip(&format!("rule add pref 1 ipproto udp dport {port} blackhole"))
+        .ip(&format!(
+            "rule add pref 1 ipproto udp dport {port} blackhole"
+        ))
         .map(drop)
 }
 
@@ -130,7 +132,10 @@ fn probes_of_a_stranger_are_not_answered() {
             })?;
         }
         let rejected = counter(&cluster.nodes[0], "liveness_rejected")? - before;
-        assert_eq!(rejected, 5, "those of the peer's address, with a wrong code");
+        assert_eq!(
+            rejected, 5,
+            "those of the peer's address, with a wrong code"
+        );
         assert_eq!(cluster.active(), [0]);
         Ok(())
     });

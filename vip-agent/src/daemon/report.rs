@@ -55,7 +55,10 @@ pub(super) fn log(config: &Config, report: &Report) {
             "the peer has other VIPs configured for this instance"
         ),
         Report::OwnStall { late } => {
-            info!(?late, "this agent was late for a liveness probe: no verdict without new answers");
+            info!(
+                ?late,
+                "this agent was late for a liveness probe: no verdict without new answers"
+            );
         }
         Report::AgentLate { peer } => warn!(
             %peer,
