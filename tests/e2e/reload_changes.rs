@@ -3,13 +3,15 @@
 
 use std::fs;
 use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use lab::{Capture, scenario};
+use serde_json::json;
 
 use crate::frames::{BROADCAST, Seen, read};
-use crate::support::{Cluster, INTERVAL, VIP, instance};
+use crate::support::{Cluster, INTERVAL, VIP, instance, wait_for_field, wait_for_log};
 
 /// Replaces a part of a configuration file.
 fn edit(path: &std::path::Path, from: &str, to: &str) -> Result<()> {
@@ -127,18 +129,26 @@ fn a_reload_does_not_bring_back_what_an_operator_has_moved_away() {
 #[test]
 fn a_signal_that_comes_too_early_is_not_lost() {
     scenario(|lab| {
-        let mut cluster = Cluster::pair(lab)?;
-        let old = cluster.v4();
-        let new: IpAddr = cluster.lan.v4(VIP + 1).into();
+        let mut cluster = crate::traffic::upgradable_pair(lab)?;
+        let host = cluster.nodes[0].host.clone();
+        let program = cluster.nodes[0].program.clone().context("its own")?;
+        let real = program.with_extension("real");
+        fs::rename(&program, &real)?;
+        // Says no only some time after it has read the configuration.
+        let slow = format!(
+            "#!/bin/sh\n[ \"$1\" = run ] && exec '{0}' \"$@\"\n'{0}' \"$@\" || {{ sleep 1; exit 2; }}\n",
+            real.display()
+        );
+        fs::write(&program, slow)?;
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
         let path = cluster.nodes[0].config.path().to_owned();
         edit(&path, "priority = 200", "priority = 300")?;
         cluster.nodes[0].hang_up()?;
-        // While that is examined: what it is refused for is put right.
-        let (from, to) = (format!("\"{old}\""), format!("\"{old}\", \"{new}\""));
-        edit(&path, &from, &to)?;
-        std::thread::sleep(Duration::from_millis(1));
-        edit(&path, "priority = 300", "priority = 200")?;
+        wait_for_log(&host, &["asked to reload"])?;
+        std::thread::sleep(Duration::from_millis(500));
+        edit(&path, "priority = 300", "priority = 199")?;
         cluster.nodes[0].hang_up()?;
-        crate::support::wait_for_server(&cluster.client, new, "node-1")
+        wait_for_log(&host, &["nothing is reloaded"])?;
+        wait_for_field(&cluster.nodes[0], "web", "priority", &json!(199))
     });
 }

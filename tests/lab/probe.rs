@@ -21,7 +21,7 @@ use rustix::thread::set_current_timer_slack;
 
 use crate::clock::{now_ns, realtime_offset_ns};
 use crate::host::Host;
-use crate::responder::{NICE, PORT};
+use crate::responder::{NICE, PORT, with_room};
 
 /// How long after the end of an interval an answer may still come before it counts as lost.
 const GRACE_NS: u64 = 100_000_000;
@@ -125,6 +125,7 @@ impl Probe {
         socket
             .set_nonblocking(true)
             .context("making the probe's socket nonblocking")?;
+        with_room(&socket)?;
         setsockopt(&socket, sockopt::ReceiveTimestampns, &true)
             .context("asking for the times of arrival")?;
         let stop = Arc::new(AtomicBool::new(false));

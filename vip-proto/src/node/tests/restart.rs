@@ -275,3 +275,14 @@ fn a_switchover_nobody_takes_leaves_everything_as_it_was() {
     let status = active.status(at(now + 400)).instances[0];
     assert_eq!((status.state, status.handing_over), (State::Active, false));
 }
+
+#[test]
+fn who_resumes_holds_back_where_its_former_agent_did_but_not_where_it_is_active() {
+    let mut node = Node::resume(config(1, 11), &[instance()], &resumed(900), at(1000));
+    assert_eq!(node.held().count(), 0);
+    node.handle_held(VRID);
+    assert_eq!(node.held().collect::<Vec<_>>(), [VRID]);
+    let mut node = Node::resume(config(1, 11), &[instance()], &resumed(1200), at(1000));
+    node.handle_held(VRID);
+    assert_eq!(node.held().count(), 0, "it is Active");
+}
