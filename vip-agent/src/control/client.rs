@@ -23,7 +23,7 @@ const STATUS_TIMEOUT: Duration = Duration::from_secs(3);
 /// with the slowest adverts.
 pub(super) const SWITCHOVER_TIMEOUT: Duration = Duration::from_secs(180);
 /// How long the check before a reload may take: two questions to the program on disk.
-const RELOAD_TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const RELOAD_TIMEOUT: Duration = Duration::from_secs(40);
 /// Largest answer accepted, in bytes: the status of 48 instances with 10,000 VIPs has some 1.5 MB.
 const MAX_ANSWER: usize = 64 << 20;
 

@@ -24,14 +24,15 @@ use super::listener::Bounded;
 use crate::api::{
     ErrorReply, ReloadReply, ReloadRequest, Status, SwitchoverReply, SwitchoverRequest,
 };
-use crate::daemon::reload::Order;
+use crate::daemon::reload::{EXAMINATION_BOUND, Order};
 use crate::daemon::shared::Shared;
 use crate::inputs::request::{Request, Snapshot};
 
 /// How long a successor may take to be heard as Active, besides its down interval.
 const HANDOVER_BOUND: Duration = Duration::from_secs(2);
 
-/// How long a connection may last besides the longest switchover: for its request and its answer.
+/// How long a connection may last besides the longest switchover or examination: for its request and its
+/// answer.
 const CONNECTION_MARGIN: Duration = Duration::from_secs(10);
 
 /// Time between two looks for the successor.
@@ -73,7 +74,7 @@ fn switchover_bound(advert_interval: Duration) -> Duration {
 
 /// How long a connection may last.
 fn connection_lifetime(advert_interval: Duration) -> Duration {
-    switchover_bound(advert_interval) + CONNECTION_MARGIN
+    switchover_bound(advert_interval).max(EXAMINATION_BOUND) + CONNECTION_MARGIN
 }
 
 fn router() -> Router<Arc<Shared>> {
@@ -289,7 +290,7 @@ fn milliseconds(from: Instant, to: Instant) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::client::SWITCHOVER_TIMEOUT;
+    use crate::control::client::{RELOAD_TIMEOUT, SWITCHOVER_TIMEOUT};
 
     fn refused(body: &[u8]) -> (StatusCode, String) {
         let Failure(status, text) =
@@ -298,11 +299,13 @@ mod tests {
     }
 
     #[test]
-    fn nobody_hangs_up_before_a_switchover_has_failed() {
+    fn nobody_hangs_up_before_a_switchover_or_a_reload_has_failed() {
         for interval in [Duration::from_millis(1), Duration::from_millis(40_950)] {
             let bound = switchover_bound(interval);
             assert!(connection_lifetime(interval) > bound);
             assert!(SWITCHOVER_TIMEOUT > connection_lifetime(interval));
+            assert!(connection_lifetime(interval) > EXAMINATION_BOUND);
+            assert!(RELOAD_TIMEOUT > EXAMINATION_BOUND + CONNECTION_MARGIN);
         }
     }
 

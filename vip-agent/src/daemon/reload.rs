@@ -35,6 +35,10 @@ use crate::inputs::request::{Request, Snapshot};
 /// How long the program on disk may take to answer a question.
 const ANSWER_BOUND: Duration = Duration::from_secs(10);
 
+/// How long examining a reload may take: two questions.
+pub const EXAMINATION_BOUND: Duration = Duration::from_secs(20);
+const _: () = assert!(EXAMINATION_BOUND.as_secs() == 2 * ANSWER_BOUND.as_secs());
+
 /// Reloads that wait to be examined: one is at work, and who asks twice gets the same answer later.
 const ORDERS: usize = 4;
 
