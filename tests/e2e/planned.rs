@@ -139,3 +139,32 @@ fn a_switchover_that_nobody_takes_is_said_to_have_failed_and_the_node_serves_on(
         cluster.settle(0)
     });
 }
+
+#[test]
+fn a_reload_in_the_middle_of_a_switchover_leaves_one_node_active() {
+    scenario(|lab| {
+        let stay = |_, instance: lab::Instance| instance.line("preempt = false");
+        let mut cluster = Cluster::running(lab, 2, stay, |_, config| config)?;
+        let probe = Probe::start(&cluster.client, cluster.v4().into(), TICK * 5)?;
+        probe.wait_for_answer(PATIENCE)?;
+        for delay in (0..40).step_by(4) {
+            // The agent that hands over and the one that accepts take turns.
+            for reloads in 0..2 {
+                let active = cluster.active();
+                let [active] = active[..] else {
+                    anyhow::bail!("{active:?} are active");
+                };
+                let start = clock::now_ns();
+                cluster.nodes[(active + reloads) % 2].hang_up()?;
+                std::thread::sleep(Duration::from_millis(delay));
+                // Refused, cut off or done: all of it is right.
+                drop(cluster.nodes[active].switchover("web"));
+                std::thread::sleep(INTERVAL * 8);
+                let report = probe.report(start, clock::now_ns());
+                assert_eq!(report.duplicates, 0, "{report}");
+                assert!(report.lost < 20, "{delay} ms, {reloads}: {report}");
+            }
+        }
+        Ok(())
+    });
+}
