@@ -249,8 +249,8 @@ pub(crate) fn machine() -> String {
         .to_owned();
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     let kernel = rustix::system::uname();
-    format!(
-        "{model}, {cpus} CPUs, Linux {}",
-        kernel.release().to_string_lossy()
-    )
+    let release = kernel.release().to_string_lossy();
+    // What follows is the build's name.
+    let version = release.split('-').next().unwrap_or_default();
+    format!("{model}, {cpus} CPUs, Linux {version}")
 }
