@@ -121,5 +121,5 @@ fn prober() -> Prober {
         lease: None,
         links: Vec::new(),
     };
-    Prober::new(parts, liveness, &[]).expect("a socket is opened")
+    Prober::new(parts, liveness, None).expect("a socket is opened")
 }

@@ -85,6 +85,42 @@ fn reload(times: u32) {
     });
 }
 
+/// The first node's agent is killed and started again, or stops for another one to go on.
+fn restart(times: u32, killed: bool) {
+    scenario(|lab| {
+        let config = |_, config: NodeConfig| {
+            // A killed agent has to be back within its lease, however busy the machine is.
+            config
+                .interval(INTERVAL * 10)
+                .node_line("on_exit = \"keep\"")
+        };
+        let stay = |_, instance: lab::Instance| instance.line("preempt = false");
+        let mut cluster = Cluster::new(lab, 2, stay, config)?;
+        for number in 0..2 {
+            cluster.nodes[number].start()?;
+            cluster.nodes[0].wait_for_state("web", "active", PATIENCE)?;
+        }
+        cluster.settle(0)?;
+        let probe = Probe::start(&cluster.client, cluster.v4().into(), TICK)?;
+        probe.wait_for_answer(PATIENCE)?;
+        for _ in 0..times {
+            let start = clock::now_ns();
+            if killed {
+                cluster.nodes[0].kill()?;
+            } else {
+                assert!(cluster.nodes[0].stop()?.success());
+            }
+            cluster.nodes[0].start()?;
+            cluster.nodes[0].wait_for_state("web", "active", PATIENCE)?;
+            std::thread::sleep(INTERVAL * 11);
+            let report = probe.report(start, clock::now_ns());
+            assert_lossless(&report);
+            assert_eq!(report.answers.len(), 1, "nobody else answers: {report}");
+        }
+        crate::traffic::assert_nobody_took_over(&cluster)
+    });
+}
+
 #[test]
 fn switchovers_lose_nothing() {
     switch_over(2);
@@ -116,6 +152,18 @@ fn a_hundred_preemptions_lose_nothing() {
 #[ignore = "takes a minute: `cargo test -p vip-tests --test e2e planned -- --ignored`"]
 fn fifty_reloads_lose_nothing() {
     reload(50);
+}
+
+#[test]
+#[ignore = "takes two minutes: `cargo test -p vip-tests --test e2e planned -- --ignored`"]
+fn fifty_restarts_lose_nothing() {
+    restart(50, false);
+}
+
+#[test]
+#[ignore = "takes two minutes: `cargo test -p vip-tests --test e2e planned -- --ignored`"]
+fn fifty_kills_and_starts_lose_nothing() {
+    restart(50, true);
 }
 
 #[test]

@@ -62,7 +62,8 @@ pub(super) fn log(config: &Config, report: &Report) {
         }
         Report::AgentLate { peer } => warn!(
             %peer,
-            "its agent is late, but its data plane is active with a valid lease: no failover"
+            "no adverts come from it, but its data plane is active with a valid lease: its agent is late, \
+             or the way of the adverts is cut: no failover"
         ),
         Report::ProbesUnanswered { peer, count } => {
             info!(%peer, count, "liveness probes are not answered");

@@ -6,12 +6,31 @@ use std::os::unix::fs::{
     DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
 };
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use tracing::warn;
 
 use crate::error::RunError;
+
+/// An agent that was killed holds its locks until it is gone: the next one waits so long for that, and
+/// no longer, as the lease runs.
+const ENDING_BOUND: Duration = Duration::from_millis(100);
+/// Time between two tries.
+const TRY_EVERY: Duration = Duration::from_millis(2);
+
+/// Takes the lock; waits a moment for whoever has it and may be ending.
+fn lock(file: &File) -> Result<(), Errno> {
+    let deadline = Instant::now() + ENDING_BOUND;
+    loop {
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) if Instant::now() < deadline => sleep(TRY_EVERY),
+            result => return result,
+        }
+    }
+}
 
 /// Whoever may open a locked file can take the lock himself and keep the agent from starting.
 const LOCK_MODE: u32 = 0o600;
@@ -46,7 +65,7 @@ pub fn runtime_dir(directory: &Path) -> Result<RuntimeLock, RunError> {
         .mode(LOCK_MODE)
         .open(&path)
         .map_err(RunError::io(describe()))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+    match lock(&file) {
         Ok(()) => {}
         Err(Errno::WOULDBLOCK) => {
             let mut text = String::new();
@@ -101,7 +120,7 @@ pub fn pin_dir(directory: &Path) -> Result<PinLock, RunError> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(RunError::io(describe())(error)),
         };
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        match lock(&file) {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => return Err(RunError::PinsTaken(directory.to_owned())),
             Err(error) => return Err(RunError::io(describe())(error.into())),

@@ -241,14 +241,30 @@ impl Voice {
             watched.look = None;
             let arrivals = takeover.arrivals(&stage.seen, numbers);
             let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-            info!(
-                instance = self.name,
-                first_packet_us = arrivals.first_packet.map(micros),
-                vips_in_use = takeover.in_use.len(),
-                reached = arrivals.reached,
-                announced_again = takeover.announced_again,
-                "the neighbours send here"
-            );
+            let (instance, in_use) = (&self.name, takeover.in_use.len());
+            let (reached, announced_again) = (arrivals.reached, takeover.announced_again);
+            let first_packet_us = arrivals.first_packet.map(micros);
+            if reached < in_use {
+                warn!(
+                    instance,
+                    first_packet_us,
+                    vips_in_use = in_use,
+                    reached,
+                    announced_again,
+                    "not all neighbours have followed the takeover"
+                );
+            } else if first_packet_us.is_none() {
+                info!(instance, "nobody has sent to the VIPs yet");
+            } else {
+                info!(
+                    instance,
+                    first_packet_us,
+                    vips_in_use = in_use,
+                    reached,
+                    announced_again,
+                    "the neighbours send here"
+                );
+            }
             return;
         }
         takeover.announced_again += 1;
