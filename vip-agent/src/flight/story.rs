@@ -110,22 +110,22 @@ impl Recording {
             .take_while(|entry| !is_transition_of(entry, vrid))
             .filter(|entry| concerns(entry, vrid))
             .collect();
-        let flip: Vec<&Entry> = earlier
+        // What is done stands before what is said of it; other news may stand in between.
+        let flip = earlier
             .iter()
-            .copied()
-            .take_while(|entry| {
-                is_consequence(entry) && decision.at.saturating_since(entry.at) <= FLIP_BEFORE
-            })
-            .collect();
-        let at = flip.last().map_or(decision.at, |entry| entry.at);
+            .filter(|entry| is_consequence(entry) && is_flip_of(entry, decision.at));
+        let at = flip.map(|entry| entry.at).min().unwrap_or(decision.at);
         let mut before: Vec<Entry> = earlier
             .iter()
-            .skip(flip.len())
-            .filter(|entry| !is_consequence(entry) && at.saturating_since(entry.last) <= REACH)
+            .filter(|entry| !is_consequence(entry) && entry.at <= at)
+            .filter(|entry| at.saturating_since(entry.last) <= REACH)
             .map(|entry| **entry)
             .collect();
         before.reverse();
-        let mut after: Vec<Entry> = flip.into_iter().copied().collect();
+        let since = |entry: &&&Entry| {
+            is_flip_of(entry, decision.at) && (is_consequence(entry) || entry.at > at)
+        };
+        let mut after: Vec<Entry> = earlier.iter().filter(since).map(|entry| **entry).collect();
         after.reverse();
         after.extend(self.followed(later, at, vrid));
         Story {
@@ -151,14 +151,18 @@ impl Recording {
         };
         let (until, decision) = later.split_at(next);
         let decided = decision.first().map_or(at, |entry| entry.at);
-        // What is done about the next decision stands right before it.
-        let own = until.iter().rev().skip_while(|entry| {
-            is_consequence(entry) && decided.saturating_since(entry.at) <= FLIP_BEFORE
-        });
-        let mut own: Vec<Entry> = own.filter(|entry| is_consequence(entry)).copied().collect();
-        own.reverse();
-        own
+        // What is done about the next decision stands shortly before it.
+        until
+            .iter()
+            .filter(|entry| is_consequence(entry) && !is_flip_of(entry, decided))
+            .copied()
+            .collect()
     }
+}
+
+/// Whether the entry is so shortly before the decision that it is part of it.
+fn is_flip_of(entry: &Entry, decided: Instant) -> bool {
+    decided.saturating_since(entry.at) <= FLIP_BEFORE
 }
 
 /// The names in the recording; a later one replaces an earlier one.

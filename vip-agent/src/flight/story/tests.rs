@@ -130,3 +130,26 @@ fn instances_are_found_by_name_and_by_number() {
         ["vrid 7", "web"]
     );
 }
+
+#[test]
+fn a_claim_belongs_to_its_decision_also_if_news_stands_between_them() {
+    let news = Event::PeerUp {
+        peer: [10, 0, 0, 1].into(),
+    };
+    let announced = Event::Announced { vrid: vrid(1) };
+    let recording = recording(&[
+        (1_000, transition(1, State::Backup)),
+        (5_000, claimed(1)),
+        (5_001, news),
+        (5_002, announced),
+        (5_003, transition(1, State::Active)),
+    ]);
+    let stories = recording.stories(Some(vrid(1)), 3);
+    let [first, second] = stories.as_slice() else {
+        panic!("{stories:?}")
+    };
+    assert_eq!(events(&first.after), []);
+    assert_eq!(second.at.as_nanos(), 5_000_000_000, "the flip");
+    assert_eq!(events(&second.before), []);
+    assert_eq!(events(&second.after), [claimed(1), news, announced]);
+}
