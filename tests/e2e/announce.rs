@@ -235,7 +235,7 @@ fn a_takeover_is_looked_after_until_packets_come() {
         );
         // One of them gets packets, the other one none.
         assert_pinged(&client, all[3], node.mac())?;
-        let line = crate::support::wait_for_log(&node.host, &["the neighbours send here"])?;
+        let line = crate::support::wait_for_log(&node.host, &["not all neighbours have followed"])?;
         for part in [
             "vips_in_use=2",
             "reached=1",
@@ -259,7 +259,7 @@ fn a_takeover_is_looked_after_until_packets_come() {
         // The rounds, and three times more for the one that was missed.
         assert_eq!([times(all[59]), times(all[3]), times(all[30])], [5, 2, 2]);
         assert_eq!(
-            log(&node.host)?.matches("the neighbours send here").count(),
+            log(&node.host)?.matches("neighbours have followed").count(),
             1
         );
         Ok(())
