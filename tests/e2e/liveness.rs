@@ -26,11 +26,14 @@ fn wait_for_echoes(node: &Node) -> Result<()> {
     })
 }
 
+/// Number of UDP: a bare machine has no names of protocols.
+const UDP: u8 = 17;
+
 /// Lets nothing to this UDP port leave the host; what XDP sends is not touched.
 fn mute(host: &Host, port: u16) -> Result<()> {
     host.namespace()
         .ip(&format!(
-            "rule add pref 1 ipproto udp dport {port} blackhole"
+            "rule add pref 1 ipproto {UDP} dport {port} blackhole"
         ))
         .map(drop)
 }

@@ -1,7 +1,7 @@
 //! A network: a bridge in a namespace of its own, the "switch".
 
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -50,6 +50,13 @@ impl Network {
         // The switch is no station: it must not take part in neighbour discovery.
         switch.sysctl("ipv6/conf/all/disable_ipv6", "1")?;
         switch.sysctl("ipv6/conf/default/disable_ipv6", "1")?;
+        // Nor a firewall, whatever the machine's bridges are.
+        for tables in ["iptables", "ip6tables", "arptables"] {
+            let setting = format!("bridge/bridge-nf-call-{tables}");
+            if Path::new("/proc/sys/net").join(&setting).exists() {
+                switch.sysctl(&setting, "0")?;
+            }
+        }
         for bridge in [MAIN, OTHER] {
             switch.ip(&format!(
                 "link add {bridge} type bridge forward_delay 0 stp_state 0 mcast_snooping 0"
