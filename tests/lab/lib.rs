@@ -42,6 +42,7 @@
 //! `/sys/fs/bpf`, stays the machine's own (`ip netns exec` would hide it).
 
 pub mod backend;
+pub mod bpf;
 pub mod capture;
 pub mod client;
 pub mod clock;

@@ -5,24 +5,22 @@
 
 use std::ffi::CString;
 use std::fs;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 
+use crate::bpf::{self, PROG_LOAD, TYPE_XDP};
+
 /// `r0 = XDP_PASS; exit` in the kernel's 8-byte instruction format.
 const PROGRAM: [u64; 2] = [0x0000_0002_0000_00b7, 0x95];
-/// `BPF_PROG_LOAD` of bpf(2).
-const PROG_LOAD: libc::c_int = 5;
 /// `BPF_OBJ_PIN` of bpf(2).
 const OBJ_PIN: libc::c_int = 6;
 /// `BPF_OBJ_GET` of bpf(2).
 const OBJ_GET: libc::c_int = 7;
 /// `BPF_LINK_DETACH` of bpf(2).
 const LINK_DETACH: libc::c_int = 34;
-/// `BPF_PROG_TYPE_XDP`.
-const TYPE_XDP: u32 = 6;
 
 /// First fields of `union bpf_attr` for `BPF_PROG_LOAD`; the rest counts as zero.
 #[repr(C)]
@@ -71,7 +69,7 @@ pub fn pin(path: &Path) -> Result<()> {
         })?;
     }
     let license = c"Dual MIT/GPL";
-    let load = LoadAttributes {
+    let mut load = LoadAttributes {
         prog_type: TYPE_XDP,
         insn_cnt: 2,
         insns: PROGRAM.as_ptr() as u64,
@@ -80,16 +78,19 @@ pub fn pin(path: &Path) -> Result<()> {
         log_size: 0,
         log_buf: 0,
     };
-    let program = bpf(PROG_LOAD, &load).context("loading the XDP_PASS program")?;
-    // SAFETY: bpf(2) has just returned this descriptor to us, and nobody else holds it.
-    let program = unsafe { OwnedFd::from_raw_fd(program) };
+    // SAFETY: the kernel's attributes for this command; code and licence outlive the call; it answers a
+    // descriptor.
+    let program =
+        unsafe { bpf::open(PROG_LOAD, &mut load) }.context("loading the XDP_PASS program")?;
     let name = CString::new(path.as_os_str().as_bytes()).context("a path without NUL")?;
-    let pin = PinAttributes {
+    let mut pin = PinAttributes {
         pathname: name.as_ptr() as u64,
         bpf_fd: u32::try_from(program.as_raw_fd()).context("a descriptor")?,
         file_flags: 0,
     };
-    bpf(OBJ_PIN, &pin).with_context(|| format!("pinning {}", path.display()))?;
+    // SAFETY: the kernel's attributes for this command; the path outlives the call.
+    unsafe { bpf::call(OBJ_PIN, &mut pin) }
+        .with_context(|| format!("pinning {}", path.display()))?;
     Ok(())
 }
 
@@ -99,33 +100,18 @@ pub fn pin(path: &Path) -> Result<()> {
 /// If there is no link pinned at `path`.
 pub fn detach(path: &Path) -> Result<()> {
     let name = CString::new(path.as_os_str().as_bytes()).context("a path without NUL")?;
-    let get = PinAttributes {
+    let mut get = PinAttributes {
         pathname: name.as_ptr() as u64,
         bpf_fd: 0,
         file_flags: 0,
     };
-    let link = bpf(OBJ_GET, &get).with_context(|| format!("opening {}", path.display()))?;
-    // SAFETY: bpf(2) has just returned this descriptor to us, and nobody else holds it.
-    let link = unsafe { OwnedFd::from_raw_fd(link) };
-    let descriptor = u32::try_from(link.as_raw_fd()).context("a descriptor")?;
-    bpf(LINK_DETACH, &descriptor).with_context(|| format!("detaching {}", path.display()))?;
+    // SAFETY: the kernel's attributes for this command; the path outlives the call; it answers a
+    // descriptor.
+    let link = unsafe { bpf::open(OBJ_GET, &mut get) }
+        .with_context(|| format!("opening {}", path.display()))?;
+    let mut descriptor = u32::try_from(link.as_raw_fd()).context("a descriptor")?;
+    // SAFETY: the kernel's attributes for this command, without addresses.
+    unsafe { bpf::call(LINK_DETACH, &mut descriptor) }
+        .with_context(|| format!("detaching {}", path.display()))?;
     Ok(())
-}
-
-/// One bpf(2) call; `attributes` must be a prefix of `union bpf_attr` whose addresses are valid.
-fn bpf<T>(command: libc::c_int, attributes: &T) -> std::io::Result<i32> {
-    // SAFETY: `attributes` points to `size_of::<T>()` readable bytes, and the callers in this file
-    // fill their addresses from values that outlive the call.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            command,
-            std::ptr::from_ref(attributes),
-            size_of::<T>(),
-        )
-    };
-    if result < 0 {
-        return Err(std::io::Error::last_os_error());
-    }
-    i32::try_from(result).map_err(std::io::Error::other)
 }

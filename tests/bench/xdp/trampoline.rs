@@ -5,10 +5,10 @@
 //! test but this one, which copies the next frame out of a map and then tail-calls it. What the copy
 //! and the call cost is measured the same way, with a program that only says `XDP_TX`, and taken off.
 
-use std::io;
-use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 
 use anyhow::{Context as _, Result, ensure};
+use lab::bpf::{self, PROG_LOAD, TYPE_XDP};
 
 /// Bytes from one frame to the next in the map.
 const STRIDE: usize = 256;
@@ -18,14 +18,12 @@ const HEAD: usize = 8;
 /// Commands of bpf(2).
 const MAP_CREATE: libc::c_int = 0;
 const MAP_UPDATE: libc::c_int = 2;
-const PROG_LOAD: libc::c_int = 5;
 const PROG_TEST_RUN: libc::c_int = 10;
 
 /// `BPF_MAP_TYPE_ARRAY` and `BPF_MAP_TYPE_PROG_ARRAY`.
 const ARRAY: u32 = 2;
 const PROG_ARRAY: u32 = 3;
-/// `BPF_PROG_TYPE_XDP`, and `BPF_XDP`, the way aya loads it.
-const TYPE_XDP: u32 = 6;
+/// `BPF_XDP`, the way aya loads it.
 const ATTACH_XDP: u32 = 37;
 
 /// A frame to measure with, in several versions: each repetition takes the next one.
@@ -108,7 +106,9 @@ impl Trampoline {
             repeat,
             duration: 0,
         };
-        bpf(PROG_TEST_RUN, &mut test).context("BPF_PROG_TEST_RUN")?;
+        // SAFETY: the kernel's attributes for this command; `frame` outlives the call, and nothing is
+        // written back to an address.
+        unsafe { bpf::call(PROG_TEST_RUN, &mut test) }.context("BPF_PROG_TEST_RUN")?;
         ensure!(test.return_value != 0, "the trampoline called nothing");
         Ok(u64::from(test.duration))
     }
@@ -236,7 +236,8 @@ fn create(map_type: u32, value_size: usize) -> Result<OwnedFd> {
         value_size: u32::try_from(value_size)?,
         max_entries: 1,
     };
-    descriptor(bpf(MAP_CREATE, &mut create)?)
+    // SAFETY: the kernel's attributes for this command, without addresses; it answers a descriptor.
+    Ok(unsafe { bpf::open(MAP_CREATE, &mut create) }?)
 }
 
 /// Writes the only entry of a map.
@@ -249,7 +250,9 @@ fn update(map: &OwnedFd, value: &[u8]) -> Result<()> {
         value: value.as_ptr() as u64,
         flags: 0,
     };
-    bpf(MAP_UPDATE, &mut update)?;
+    // SAFETY: the kernel's attributes for this command; key and value outlive the call and are as long
+    // as the map's, which was made for them.
+    unsafe { bpf::call(MAP_UPDATE, &mut update) }?;
     Ok(())
 }
 
@@ -269,32 +272,11 @@ fn load(code: &[u64]) -> Result<OwnedFd> {
         prog_ifindex: 0,
         expected_attach_type: ATTACH_XDP,
     };
-    descriptor(bpf(PROG_LOAD, &mut load)?)
+    // SAFETY: the kernel's attributes for this command; code and licence outlive the call; it answers a
+    // descriptor.
+    Ok(unsafe { bpf::open(PROG_LOAD, &mut load) }?)
 }
 
 fn number(descriptor: impl AsFd) -> Result<u32> {
     Ok(u32::try_from(descriptor.as_fd().as_raw_fd())?)
-}
-
-fn descriptor(number: i32) -> Result<OwnedFd> {
-    // SAFETY: bpf(2) has just returned this descriptor to us, and nobody else holds it.
-    Ok(unsafe { OwnedFd::from_raw_fd(number) })
-}
-
-/// One bpf(2) call; `attributes` must be a prefix of `union bpf_attr` whose addresses are valid.
-fn bpf<T>(command: libc::c_int, attributes: &mut T) -> io::Result<i32> {
-    // SAFETY: `attributes` points to `size_of::<T>()` bytes that may be read and written, and the
-    // callers in this file fill their addresses from values that outlive the call.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            command,
-            std::ptr::from_mut(attributes),
-            size_of::<T>(),
-        )
-    };
-    if result < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    i32::try_from(result).map_err(io::Error::other)
 }
