@@ -2,8 +2,30 @@
 
 use vip_common::abi::{Counter, Event};
 
-use super::frame::Mac;
+use super::frame::{Mac, Tags};
 use super::world::{self, INGRESS};
+
+/// Collects fixtures for each family; their names begin with it.
+pub fn for_each_family(all: &mut Vec<Fixture>, collect: impl Fn(&mut Vec<Fixture>, bool)) {
+    for (v6, family) in [(false, "IPv4"), (true, "IPv6")] {
+        let start = all.len();
+        collect(all, v6);
+        for fixture in &mut all[start..] {
+            fixture.name = format!("{family}: {}", fixture.name);
+        }
+    }
+}
+
+/// Collects fixtures without and with VLAN tags; their names end with them.
+pub fn for_all_tags(all: &mut Vec<Fixture>, collect: impl Fn(&mut Vec<Fixture>, Tags)) {
+    for (tags, suffix) in Tags::ALL {
+        let start = all.len();
+        collect(all, tags);
+        for fixture in &mut all[start..] {
+            fixture.name.push_str(suffix);
+        }
+    }
+}
 
 /// What the program returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

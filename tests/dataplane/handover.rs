@@ -1,6 +1,9 @@
 //! An instance on its way from one node to another: taking over, and forwarding what still comes.
 
-use super::fixture::{DRAINING, Drain, Fixture, LOCAL, Lease, Macs, Service, Setup, TAKING_OVER};
+use super::fixture::{
+    DRAINING, Drain, Fixture, LOCAL, Lease, Macs, Service, Setup, TAKING_OVER, for_all_tags,
+    for_each_family,
+};
 use super::frame::{Arp, Ipv4, Ipv6, Mac, Tags, ethernet, icmpv6, nd_option};
 use super::world::{
     BACKEND, BROADCAST, CLIENT, CLIENT4, CLIENT6, EGRESS, ELSEWHERE, OURS, PLAIN4, PLAIN6,
@@ -14,23 +17,14 @@ const DATA: &[u8] = b"still under way";
 /// Every fixture about an instance that changes hands.
 pub fn fixtures() -> Vec<Fixture> {
     let mut all = Vec::new();
-    for (tags, suffix) in Tags::ALL {
-        let start = all.len();
-        taking_over(&mut all, tags);
-        for v6 in [false, true] {
-            let start = all.len();
-            drained(&mut all, v6, tags);
-            not_drained(&mut all, v6, tags);
-            virtually(&mut all, v6, tags);
-            for fixture in &mut all[start..] {
-                let family = if v6 { "IPv6" } else { "IPv4" };
-                fixture.name = format!("{family}: {}", fixture.name);
-            }
-        }
-        for fixture in &mut all[start..] {
-            fixture.name.push_str(suffix);
-        }
-    }
+    for_all_tags(&mut all, |all, tags| {
+        taking_over(all, tags);
+        for_each_family(all, |all, v6| {
+            drained(all, v6, tags);
+            not_drained(all, v6, tags);
+            virtually(all, v6, tags);
+        });
+    });
     all
 }
 

@@ -8,7 +8,9 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use vip_common::abi::Counter;
 
 use self::datagram::{Datagram, Message, STEP};
-use super::fixture::{BACKUP, EXPIRED, Fixture, LOCAL, Lease, Setup, Stamp};
+use super::fixture::{
+    BACKUP, EXPIRED, Fixture, LOCAL, Lease, Setup, Stamp, for_all_tags, for_each_family,
+};
 use super::frame::{Ipv4, Ipv6, Tags, ethernet, udp, udpv6};
 use super::world::{
     BROADCAST, ECHO_KEY, EPOCH, INCARNATION, KEYLESS4, KEYLESS6, LAST_ECHO, LAST_PROBE, LOCAL4,
@@ -64,24 +66,15 @@ pub fn echo() -> Message {
 /// Every fixture about liveness.
 pub fn fixtures() -> Vec<Fixture> {
     let mut all = Vec::new();
-    for v6 in [false, true] {
-        let start = all.len();
-        for (tags, suffix) in Tags::ALL {
-            let start = all.len();
-            told_over(&mut all, v6, tags);
-            taken(&mut all, v6, tags);
-            refused(&mut all, v6, tags);
-            not_ours(&mut all, v6, tags);
-            for fixture in &mut all[start..] {
-                fixture.name.push_str(suffix);
-            }
-        }
-        not_plain(&mut all, v6);
-        for fixture in &mut all[start..] {
-            let family = if v6 { "IPv6" } else { "IPv4" };
-            fixture.name = format!("{family}: {}", fixture.name);
-        }
-    }
+    for_each_family(&mut all, |all, v6| {
+        for_all_tags(all, |all, tags| {
+            told_over(all, v6, tags);
+            taken(all, v6, tags);
+            refused(all, v6, tags);
+            not_ours(all, v6, tags);
+        });
+        not_plain(all, v6);
+    });
     all
 }
 

@@ -2,7 +2,7 @@
 
 use vip_common::abi::{ConflictKind, Counter, Event};
 
-use super::fixture::{Fixture, LOCAL, Macs, STEER, Setup};
+use super::fixture::{Fixture, LOCAL, Macs, STEER, Setup, for_all_tags, for_each_family};
 use super::frame::{Arp, Ipv4, Ipv6, Mac, Tags, ethernet, icmp, icmpv6, nd_option};
 use super::world::{
     ALL_NODES, ALL_NODES_MAC, BACKEND, BROADCAST, CLIENT, CLIENT4, CLIENT6, EGRESS, INGRESS, OURS,
@@ -21,22 +21,11 @@ const STEERED: Setup = Setup {
 /// Every fixture about virtual hardware addresses.
 pub fn fixtures() -> Vec<Fixture> {
     let mut all = Vec::new();
-    for (tags, suffix) in Tags::ALL {
-        let start = all.len();
-        arp(&mut all, tags);
-        nd(&mut all, tags);
-        for v6 in [false, true] {
-            let start = all.len();
-            ip(&mut all, v6, tags);
-            for fixture in &mut all[start..] {
-                let family = if v6 { "IPv6" } else { "IPv4" };
-                fixture.name = format!("{family}: {}", fixture.name);
-            }
-        }
-        for fixture in &mut all[start..] {
-            fixture.name.push_str(suffix);
-        }
-    }
+    for_all_tags(&mut all, |all, tags| {
+        arp(all, tags);
+        nd(all, tags);
+        for_each_family(all, |all, v6| ip(all, v6, tags));
+    });
     all
 }
 
