@@ -163,12 +163,7 @@ fn a_reload_with_a_bad_configuration_is_refused_and_changes_nothing() {
 #[test]
 fn a_reload_keeps_steering_to_the_backend_that_serves() {
     scenario(|lab| {
-        let plan = lab::cluster::Plan {
-            interval: INTERVAL,
-            ..lab::cluster::Plan::default()
-        };
-        let cluster = lab::cluster::Cluster::start(lab, &plan)?;
-        cluster.wait_for_backend("backend-1")?;
+        let cluster = crate::support::with_backends(lab)?;
         let watch = cluster.watch(cluster.lb)?;
         let seen = watch.step(INTERVAL * 10, || {
             reloaded(&reload(&cluster.nodes[0].node, &[])?);

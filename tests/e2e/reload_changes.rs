@@ -57,12 +57,7 @@ fn a_reload_tells_the_neighbours_of_new_vips_and_goes_on_telling_them() {
 #[test]
 fn a_reload_that_removes_a_dead_backend_leaves_the_packets_with_the_one_that_serves() {
     scenario(|lab| {
-        let plan = lab::cluster::Plan {
-            interval: INTERVAL,
-            ..lab::cluster::Plan::default()
-        };
-        let cluster = lab::cluster::Cluster::start(lab, &plan)?;
-        cluster.wait_for_backend("backend-1")?;
+        let cluster = crate::support::with_backends(lab)?;
         cluster.backends[0].host.unplug()?;
         cluster.wait_for_backend("backend-2")?;
         let node = &cluster.nodes[0].node;

@@ -254,3 +254,14 @@ pub(crate) fn xdp_program(host: &Host, interface: &str) -> Result<Option<String>
 pub(crate) fn mac_text(mac: [u8; 6]) -> String {
     mac.map(|byte| format!("{byte:02x}")).join(":")
 }
+
+/// The lab's cluster with its backends, the first of which serves `lb`.
+pub(crate) fn with_backends(lab: &Lab) -> Result<lab::cluster::Cluster> {
+    let plan = lab::cluster::Plan {
+        interval: INTERVAL,
+        ..lab::cluster::Plan::default()
+    };
+    let cluster = lab::cluster::Cluster::start(lab, &plan)?;
+    cluster.wait_for_backend("backend-1")?;
+    Ok(cluster)
+}
